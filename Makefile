@@ -1,0 +1,53 @@
+# `make study` and `make test` work on a fresh clone with git, make and Python >= 3.11 with venv.
+PYTHON ?= python3
+BIN := .venv/bin
+# Written last, so an interrupted installation is taken up again at the next call.
+STAMP := .venv/.installed
+# `python` in the commands of dvc.yaml is the environment's.
+ACTIVE := PATH="$(CURDIR)/$(BIN):$$PATH"
+
+.DEFAULT_GOAL := help
+.PHONY: help env study test lint format notebooks-clean record clean
+
+help: ## show this list
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 26
+
+env: $(STAMP) ## install the packages of requirements.txt and lib into .venv
+
+$(STAMP): requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
+	  || { echo "$(PYTHON) must be Python 3.11 to 3.13 with venv (Debian: apt install python3-venv);" \
+	       "name another one with: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(BIN)/python -m pip --version > /dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
+	$(BIN)/python -m pip install -r requirements.txt
+	$(BIN)/python -m pip install --no-deps --no-build-isolation -e .
+	@touch $@
+
+study: env ## run every stage that is out of date, then say where the report is
+	@git rev-parse --is-inside-work-tree > /dev/null 2>&1 && test -f .dvc/config \
+	  || { echo "DVC needs a git checkout with .dvc/config: get the study with git clone," \
+	       "or run 'git init' in the unpacked folder" >&2; exit 1; }
+	$(ACTIVE) $(BIN)/python -m dvc repro
+	@$(BIN)/python -c 'import yaml; s = yaml.safe_load(open("params.yaml"))["study"]; \
+	  print(f"The report: reports/{s}/  The notebooks behind it: rendered/")'
+
+test: env lint ## lint and tests
+	$(ACTIVE) $(BIN)/python -m pytest
+
+lint: env ## ruff, without changing anything
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: env ## let ruff order imports and lay out the code
+	$(BIN)/ruff check --select I --fix .
+	$(BIN)/ruff format .
+
+notebooks-clean: env ## strip outputs from notebooks/
+	$(BIN)/python -m nbconvert --clear-output --inplace notebooks/*.ipynb
+
+record: env ## write down device, versions and wall time of the run
+	$(BIN)/python -m lib.provenance
+
+clean: ## remove what runs and tools leave behind; results and the environment stay
+	rm -rf failed logs .checkpoints .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

@@ -1,0 +1,39 @@
+"""A nearest-neighbour baseline: distance of a patch to the training set in the teacher's features.
+
+What SPADE and PatchCore do at heart (Cohen & Hoshen 2020; Roth et al. 2022), with a memory bank
+drawn at random instead of a coreset. It needs no training and tells what the teacher alone gives.
+"""
+
+import torch
+
+from lib.anomaly_map import resize
+from lib.training import to_device, to_input
+
+
+@torch.inference_mode()
+def patches(teacher, images, levels, batch_size=32):
+    """Teacher features of uint8 images (N, S, S, C): (N, h, w, D), levels brought to the finest."""
+    found = []
+    for batch in to_device(images).split(batch_size):
+        features = teacher(to_input(teacher, batch / 255))
+        size = features[min(levels)].shape[-2:]
+        found.append(torch.cat([resize(features[i], size) for i in levels], 1).permute(0, 2, 3, 1))
+    return torch.cat(found)
+
+
+def memory_bank(features, size, seed):
+    """`size` patches (size, D) of the training features, drawn at random without replacement."""
+    flat = features.flatten(0, 2)
+    order = torch.randperm(len(flat), generator=torch.Generator().manual_seed(seed))
+    return flat[order[:size].to(flat.device)]
+
+
+@torch.inference_mode()
+def distance_maps(features, bank, rows=4096):
+    """Euclidean distance of each patch to the nearest in the bank: float32 array (N, h, w).
+
+    Memory: the bank and `rows` x len(bank) distances at a time (131 MB for a bank of 8,000).
+    """
+    queries = features.flatten(0, 2).split(rows)
+    nearest = [torch.cdist(query, bank).amin(dim=1) for query in queries]
+    return torch.cat(nearest).view(features.shape[:3]).cpu().numpy()

@@ -1,0 +1,174 @@
+"""Run one notebook through papermill and leave a file whose bytes depend on its results only.
+
+    python -m lib.notebook NOTEBOOK OUTPUT ['name: value' ...]
+
+The kernel is this interpreter, started in the repository root. What cells print appears at once on
+stderr, behind the item's name. By convention notebooks print results to stdout and progress (steps,
+rates, time left) to stderr; the saved file leaves stderr out, as it is never the same twice.
+"""
+
+import ast
+import io
+import os
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import yaml
+
+from lib.params import ROOT
+
+# Else jsonschema compiles a grammar of IRIs, 2 to 3 s of each start; notebooks have no use for it.
+sys.modules.setdefault("rfc3987_syntax", None)
+
+import nbformat  # noqa: E402
+from nbclient.exceptions import DeadKernelError  # noqa: E402
+from papermill.exceptions import PapermillExecutionError  # noqa: E402
+from papermill.execute import execute_notebook  # noqa: E402
+
+
+class NotebookError(Exception):
+    """A notebook did not run to its end; the message says where, why and where the evidence is."""
+
+
+class Progress(io.TextIOBase):
+    """Sends each finished line to stderr, behind the item's name."""
+
+    def __init__(self, item):
+        self.item, self.rest = item, ""
+
+    def write(self, text):
+        *lines, self.rest = (self.rest + text).split("\n")
+        for line in lines:
+            print(f"{self.item} | {line}", file=sys.stderr, flush=True)
+
+
+def run(notebook, output, parameters):
+    """Execute the notebook with `parameters` (dict) and write `output`, whole or not at all.
+
+    Raises ValueError for parameters that the notebook does not define, NotebookError where a cell
+    or the kernel fails: the notebook as far as it came then lies in failed/.
+    """
+    notebook, output = Path(notebook).resolve(), Path(output).resolve()
+    _check_parameters(notebook, parameters)
+    item = (
+        output.stem if output.stem.startswith(notebook.stem) else f"{notebook.stem} {output.stem}"
+    )
+    evidence = ROOT / "failed" / (_shown(output) if output.is_relative_to(ROOT) else output.name)
+    for folder in (evidence.parent, output.parent, ROOT / "logs" / "ipython"):
+        folder.mkdir(parents=True, exist_ok=True)
+    started, clock = datetime.now(UTC), time.monotonic()
+    try:
+        executed = _execute(notebook, evidence, parameters, item)
+    except (PapermillExecutionError, DeadKernelError) as error:
+        raise NotebookError(
+            f"\n{item}: {_shown(notebook)} failed {_reason(error)}\n"
+            f"The notebook up to there, with the traceback: {_shown(evidence)}"
+        ) from error
+    _log_time(notebook.name, item, started, time.monotonic() - clock)
+    unfinished = output.with_name(f".{output.name}.unfinished")
+    unfinished.write_text(nbformat.writes(_tidied(executed)) + "\n", encoding="utf-8")
+    os.replace(unfinished, output)
+    evidence.unlink()
+
+
+def _check_parameters(notebook, parameters):
+    """Refuse a notebook without a cell tagged `parameters`, or a name which that cell lacks."""
+    cells = nbformat.read(notebook, as_version=4).cells
+    tagged = [cell.source for cell in cells if "parameters" in cell.metadata.get("tags", [])]
+    if not tagged:
+        raise ValueError(
+            f"{_shown(notebook)} has no cell tagged 'parameters'; tag the one it needs"
+        )
+    stores = (n for n in ast.walk(ast.parse(tagged[0])) if isinstance(n, ast.Name))
+    known = {name.id for name in stores if isinstance(name.ctx, ast.Store)}
+    if unknown := sorted(set(parameters) - known):
+        raise ValueError(
+            f"{_shown(notebook)} has no parameter {', '.join(unknown)}; its cell tagged "
+            f"'parameters' sets {', '.join(sorted(known)) or 'nothing'}"
+        )
+
+
+def _execute(notebook, evidence, parameters, item):
+    os.environ |= {
+        "PYTHONHASHSEED": "0",
+        "PYDEVD_DISABLE_FILE_VALIDATION": "1",  # no note about frozen modules at each start
+        "JUPYTER_PREFER_ENV_PATH": "1",  # this environment's kernel, not the user's
+        "IPYTHONDIR": str(ROOT / "logs" / "ipython"),  # nor the user's start-up files
+    }
+    return execute_notebook(
+        notebook,
+        evidence,
+        parameters,
+        kernel_name="python3",
+        language="python",
+        cwd=ROOT,
+        progress_bar=False,
+        stdout_file=Progress(item),
+        stderr_file=Progress(item),
+        record_timing=False,
+        coalesce_streams=True,
+        extra_arguments=["--log-level=40"],  # no warning about local sockets at each start
+    )
+
+
+def _tidied(notebook):
+    """The executed notebook without what differs between equal runs, machines or Pythons."""
+    notebook.metadata = {
+        "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
+        "language_info": {"name": "python", "file_extension": ".py", "pygments_lexer": "ipython3"},
+    }
+    for index, cell in enumerate(notebook.cells):
+        cell.id = f"cell-{index}"
+        for key in ("papermill", "execution"):
+            cell.metadata.pop(key, None)
+        if cell.cell_type == "code":
+            cell.outputs = [out for out in cell.outputs if out.get("name") != "stderr"]
+        for out in cell.get("outputs", []):
+            texts = out if out.output_type == "stream" else out.data
+            for kind in texts:
+                if kind.startswith("text"):  # not base64, where a path could stand by chance
+                    texts[kind] = texts[kind].replace(f"{ROOT}/", "").replace(str(ROOT), ".")
+    return notebook
+
+
+def _reason(error):
+    if isinstance(error, DeadKernelError):
+        return "because its kernel died: killed, crashed or, most often, out of memory"
+    line = error.source.strip().splitlines()[0]
+    return f"in cell [{error.exec_count}], which begins '{line}'\n{error.ename}: {error.evalue}"
+
+
+def _shown(path):
+    return path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
+
+
+def _log_time(notebook, item, started, seconds):
+    log = ROOT / "logs" / "timings.csv"
+    header = "" if log.exists() else "notebook,item,start,seconds\n"
+    with log.open("a", encoding="utf-8") as file:  # one write: other items may end at this moment
+        file.write(f"{header}{notebook},{item},{started.isoformat('T', 'seconds')},{seconds:.1f}\n")
+
+
+def main(arguments):
+    """The command line; returns the exit status."""
+    if len(arguments) < 2:
+        print("python -m lib.notebook NOTEBOOK OUTPUT ['name: value' ...]", file=sys.stderr)
+        return 2
+    notebook, output, *pairs = arguments
+    try:
+        parameters = {}
+        for pair in pairs:
+            if not isinstance(parsed := yaml.safe_load(pair), dict):
+                raise ValueError(f"{pair!r} is not a parameter; write 'name: value'")
+            parameters |= parsed
+        run(notebook, output, parameters)
+    except (NotebookError, ValueError, FileNotFoundError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

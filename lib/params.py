@@ -1,0 +1,213 @@
+"""Load params.yaml into frozen dataclasses; an unknown, missing or mistyped key is an error.
+
+The classes are the schema: a key of params.yaml is a field here, with its type and range (pydantic
+checks them). `python -m lib.params FILE` is the pipeline's first stage: it checks params.yaml
+before anything trains and leaves FILE.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic.dataclasses import dataclass
+
+ROOT = Path(__file__).resolve().parents[1]
+
+Count = Annotated[int, Field(gt=0)]
+# oneDNN's AVX2 kernels for 1x1 convolutions corrupt memory or hang below a block of 8 channels.
+Channels = Annotated[int, Field(gt=0, multiple_of=8)]
+Number = Annotated[int, Field(ge=0)]
+Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]{1,64}$")]
+Schedule = Literal["constant", "cosine"]
+Levels = Annotated[tuple[Number, ...], Field(min_length=1, max_length=3)]
+section = dataclass(frozen=True, config=ConfigDict(extra="forbid", strict=True))
+
+
+@section
+class Dataset:
+    source: Literal["elpv", "folder"]
+    root: str
+    image_size: Annotated[int, Field(gt=0, le=4096, multiple_of=32)]  # the student's stride
+    channels: Literal[1, 3]
+    held_out: Annotated[float, Field(gt=0, lt=1)]
+    split_seed: Number
+    drawn_defects: bool
+
+
+@section
+class Textures:
+    source: Literal["skimage", "folder"]
+    root: str
+    count: Number
+    seed: Number
+
+
+@section
+class Teacher:
+    backbone: str
+    weights: str
+    levels: Annotated[tuple[Number, ...], Field(min_length=3, max_length=3)]
+
+
+@section
+class Augmentation:
+    flips: bool
+    rotation: dict[str, Literal["none", "small", "right_angles"]]
+    degrees: Weight
+    fill: Annotated[int, Field(ge=0, le=255)]
+
+
+@section
+class Corruption:
+    max_log2_frequency: Annotated[int, Field(ge=0, le=8)]
+    rotation: Weight
+    threshold: Share
+    max_beta: Share
+
+
+@section
+class Optimiser:
+    momentum: Share
+    weight_decay: Weight
+
+
+@section
+class Student:
+    denoising: bool
+    encoder_decoder: bool
+    width: Channels
+    steps: Count
+    batch_size: Count
+    learning_rate: Rate
+    schedule: Schedule
+
+
+@section
+class Students:
+    plain: Student
+    denoising: Student
+    encoder_decoder: Student
+    full: Student
+
+
+@section
+class Segmentation:
+    channels: Channels
+    steps: Count
+    batch_size: Count
+    learning_rate_residual: Rate
+    learning_rate_head: Rate
+    schedule: Schedule
+    gamma: Weight
+    l1_weight: Weight
+
+
+@section
+class Evaluation:
+    top_pixels: Count
+    fpr_limit: Annotated[float, Field(gt=0, le=1)]
+    recall: Annotated[float, Field(gt=0, le=1)]
+
+
+@section
+class Baseline:
+    levels: Levels
+    top_pixels: Count
+    bank_size: Count
+
+
+@section
+class Figures:
+    dpi: Annotated[int, Field(ge=20, le=600)]
+    examples: Count
+
+
+@section
+class Params:
+    study: Name
+    categories: Annotated[tuple[Name, ...], Field(min_length=1)]
+    seeds: Annotated[tuple[Number, ...], Field(min_length=1)]
+    dataset: Dataset
+    textures: Textures
+    teacher: Teacher
+    augmentation: Augmentation
+    corruption: Corruption
+    optimiser: Optimiser
+    students: Students
+    segmentation: Segmentation
+    evaluation: Evaluation
+    baseline: Baseline
+    figures: Figures
+
+    @model_validator(mode="after")
+    def consistent(self):
+        for key in ("categories", "seeds"):
+            if len(set(getattr(self, key))) < len(getattr(self, key)):
+                raise ValueError(f"{key}: a value is given twice")
+        for key in ("dataset", "textures"):
+            if not (ROOT / getattr(self, key).root).is_dir():
+                raise ValueError(f"{key}.root: there is no folder {getattr(self, key).root!r}")
+        if max(self.baseline.levels) > 2:
+            raise ValueError("baseline.levels: positions 0 to 2 in teacher.levels")
+        return self
+
+
+class UniqueKeyLoader(yaml.SafeLoader):
+    """A safe loader that refuses a key given twice and the aliases that no params file needs."""
+
+    def compose_node(self, parent, index):
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError(f"aliases (*{self.peek_event().anchor}) are not allowed")
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node, deep=False):
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        if twice := [key for key in keys if keys.count(key) > 1]:
+            raise yaml.YAMLError(f"key {twice[0]!r} is given twice")
+        return super().construct_mapping(node, deep)
+
+
+def load(path=None):
+    """Read and check a params file (default: the repository's params.yaml) into `Params`.
+
+    Raises ValueError with a line for each fault that names the file, the key and the value.
+    """
+    path = Path(path or ROOT / "params.yaml")
+    try:
+        raw = yaml.load(path.read_text(encoding="utf-8"), Loader=UniqueKeyLoader)
+        # As JSON, so that strict checking takes a list for a tuple and still no text for a number.
+        return TypeAdapter(Params).validate_json(json.dumps(raw))
+    except ValidationError as error:
+        raise ValueError("\n".join(describe(path.name, e) for e in error.errors())) from None
+    except (yaml.YAMLError, TypeError) as error:
+        raise ValueError(f"{path.name}: not a valid params file: {error}") from None
+
+
+def describe(name, error):
+    """One line on one fault that pydantic found."""
+    key = ".".join(map(str, error["loc"])) or "the file"
+    message = error["msg"].removeprefix("Value error, ")
+    if error["type"] == "missing":
+        return f"{name}: missing key {key}; the files in profiles/ are complete"
+    if error["type"] == "unexpected_keyword_argument":
+        return f"{name}: unknown key {key}; the files in profiles/ show the known ones"
+    if error["type"] == "value_error":
+        return f"{name}: {message}"
+    hint = "; write 0.001 or 1.0e-3, not 1e-3" if error["type"] == "float_type" else ""
+    return f"{name}: {key}: {error['input']!r}: {message}{hint}"
+
+
+if __name__ == "__main__":
+    try:
+        load()
+    except (ValueError, FileNotFoundError) as error:
+        sys.exit(f"error: {error}")
+    for target in map(Path, sys.argv[1:]):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text("params.yaml is well-formed\n", encoding="utf-8")

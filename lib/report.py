@@ -1,0 +1,231 @@
+"""Tables, the paper's questions and the page of a study, from the rows that evaluation left."""
+
+import os
+import platform
+import shutil
+from importlib.metadata import version
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from lib.evaluation import METRICS, spread
+from lib.params import ROOT
+
+# The testable effects of the paper's table 4: (question, one row, the row it is compared with).
+QUESTIONS = (
+    ("Does a segmentation network fuse better than a product of cosine maps (full student)?",
+     ("full", "segmentation"), ("full", "cosine")),
+    ("The same, for the plain student?", ("plain", "segmentation"), ("plain", "cosine")),
+    ("Does denoising help the encoder-decoder student, with segmentation?",
+     ("full", "segmentation"), ("encoder_decoder", "segmentation")),
+    ("Does denoising help the encoder-decoder student, by cosine maps?",
+     ("full", "cosine"), ("encoder_decoder", "cosine")),
+    ("Does denoising help without a decoder, by cosine maps?",
+     ("denoising", "cosine"), ("plain", "cosine")),
+    ("Does an encoder-decoder help, by cosine maps?",
+     ("encoder_decoder", "cosine"), ("plain", "cosine")),
+    ("Do denoising and encoder-decoder together add to segmentation?",
+     ("full", "segmentation"), ("plain", "segmentation")),
+)  # fmt: skip
+PACKAGES = ("torch", "timm", "numpy", "scikit-learn", "scikit-image", "dvc", "papermill")
+HEADLINE_STAGES = ("dataset", "student", "segmentation", "evaluation", "baseline")
+
+
+class Tables(NamedTuple):
+    """Rows of the test split, of the validation split, and of the baseline (both splits)."""
+
+    test: pd.DataFrame
+    validation: pd.DataFrame
+    baseline: pd.DataFrame
+
+
+def collect(results, categories):
+    """Tables of the declared categories (never of whatever else lies in results/)."""
+
+    def read(stage):
+        return pd.concat([pd.read_csv(results / stage / f"{name}.csv") for name in categories])
+
+    frame = read("evaluation")
+    test, validation = (frame[frame.split == split] for split in ("test", "validation"))
+    return Tables(test.drop(columns="split"), validation.drop(columns="split"), read("baseline"))
+
+
+def save_tables(tables, folder):
+    """Write ablations.csv (the contract's columns, test), validation.csv and baseline.csv."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, frame in zip(("ablations", "validation", "baseline"), tables, strict=True):
+        frame.to_csv(folder / f"{name}.csv", index=False, float_format="%.6f")
+
+
+def load_tables(folder):
+    """What `save_tables` left."""
+    return Tables(
+        *(pd.read_csv(folder / f"{n}.csv") for n in ("ablations", "validation", "baseline"))
+    )
+
+
+def real(frame):
+    """Rows scored on real defects."""
+    return frame[frame.real_defects]
+
+
+def test_rows(frame):
+    """Rows of the test split."""
+    return frame[frame.split == "test"]
+
+
+def measured(frame):
+    """The metrics that the rows have: pixel metrics need masks."""
+    return [metric for metric in METRICS if frame[metric].notna().any()]
+
+
+def paper_table4():
+    """The paper's table 4, quoted, indexed by student and map, in percent."""
+    quoted = pd.read_csv(ROOT / "paper" / "table4.csv", comment="#")
+    return quoted.set_index(["student", "map"])
+
+
+def table4(tables):
+    """Real defects: image AUROC in percent of every student and map, and the baseline's row.
+
+    Columns: test and validation for each category (mean ± std over seeds), and the paper's figure.
+    """
+    columns = {}
+    for split, rows in (("test", tables.test), ("validation", tables.validation)):
+        nearest = tables.baseline[tables.baseline.split == split]
+        both = real(pd.concat([rows, nearest]))
+        for category, group in both.groupby("category", sort=False):
+            column = spread(group).droplevel("benchmark")["image_auroc"]
+            columns[f"{category} {split}"] = column
+    columns["paper (MVTec AD, quoted)"] = paper_table4()["image_auroc"]
+    table = pd.DataFrame(columns)
+    order = [key for key in next(iter(columns.values())).index if key in table.index]
+    return table.loc[order].fillna("")
+
+
+def pixel_table(tables):
+    """Test rows with pixel metrics, in percent; `<benchmark>_drawn` are drawn defects."""
+    nearest = tables.baseline[tables.baseline.split == "test"]
+    rows = pd.concat([tables.test, nearest])
+    found = rows[rows.pixel_auroc.notna()].groupby("category", sort=False)
+    return pd.concat({name: spread(group) for name, group in found}, names=["category"])
+
+
+def effects(frame, metric="image_auroc"):
+    """The paper's questions: paired differences in points over seeds and categories.
+
+    `verdict` is holds or reversed when all pairs have the sign of the paper's effect or its
+    opposite, else undecided.
+    """
+    scores = real(frame).set_index(["student", "map", "category", "seed"])[metric] * 100
+    quoted, rows = paper_table4()[metric], []
+    for question, one, other in QUESTIONS:
+        pairs = scores.loc[one] - scores.loc[other]
+        paper = quoted[one] - quoted[other]
+        agree = (pairs * paper > 0).all(), (pairs * paper < 0).all()
+        verdict = "holds" if agree[0] else "reversed" if agree[1] else "undecided"
+        rows.append(
+            {
+                "question": question,
+                "ours (points)": f"{pairs.mean():+.1f} [{pairs.min():+.1f}, {pairs.max():+.1f}]",
+                "paper (points, MVTec AD)": f"{paper:+.1f}",
+                "verdict": verdict,
+            }
+        )
+    return pd.DataFrame(rows).set_index("question")
+
+
+def conclusions(tables):
+    """Sentences on what holds here, and on the full method beside the baseline."""
+    answers = effects(tables.test)
+    for verdict in ("holds", "reversed", "undecided"):
+        for question, row in answers[answers.verdict == verdict].iterrows():
+            yield f"- {verdict}: {question} {row['ours (points)']} points (paper {row.iloc[1]})."
+    full = real(tables.test).query("student == 'full' and map == 'segmentation'")
+    nearest = real(tables.baseline).query("split == 'test'")
+    for category in full.category.unique():
+        ours, base = (f[f.category == category].image_auroc.mean() * 100 for f in (full, nearest))
+        place = "above" if ours > base else "below"
+        yield (
+            f"- {category}: the full method is {abs(ours - base):.1f} points {place} the "
+            f"nearest-neighbour baseline ({ours:.1f} against {base:.1f})."
+        )
+
+
+def protocol(params):
+    """One paragraph: benchmark, sizes, steps, seeds, device."""
+    full, segmentation = params.students.full, params.segmentation
+    return (
+        f"Study {params.study}: {', '.join(params.categories)} from {params.dataset.source}, "
+        f"{params.dataset.image_size}x{params.dataset.image_size}, {len(params.seeds)} seeds, "
+        f"{full.steps} student and {segmentation.steps} segmentation steps of "
+        f"{segmentation.batch_size} images, teacher {params.teacher.backbone}; last step, nothing "
+        f"chosen on test. Device: {device_name()}. Python {platform.python_version()}, "
+        + ", ".join(f"{name} {version(name)}" for name in PACKAGES)
+        + "."
+    )
+
+
+def device_name():
+    """The GPU's name, or the processor and the number of cores that torch uses."""
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    model = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        model = next(x.split(":")[1].strip() for x in lines if x.startswith("model name"))
+    except (OSError, StopIteration):
+        pass  # not Linux
+    return f"{model}, {torch.get_num_threads()} CPU threads"
+
+
+def markdown(frame):
+    """A DataFrame with its index as a Markdown table."""
+    return frame.reset_index().to_markdown(index=False, disable_numparse=True)
+
+
+def copy_headline_notebooks(params):
+    """Copy the notebooks of first category, full student, first seed beside the study's."""
+    category, seed = params.categories[0], params.seeds[0]
+    target = ROOT / "rendered" / params.study
+    copied = []
+    for stage in HEADLINE_STAGES:
+        item = f"{category}-full-{seed}" if stage in ("student", "segmentation") else category
+        copied.append(target / f"{stage}-{item}.ipynb")
+        shutil.copyfile(ROOT / "rendered" / "items" / stage / f"{item}.ipynb", copied[-1])
+    return [os.path.relpath(path, ROOT) for path in copied]
+
+
+def page(params, tables, notebooks):
+    """reports/<study>/README.md: headline table, questions, figures, links to every notebook."""
+    up = os.path.relpath(ROOT, ROOT / "reports" / params.study)
+    named = [f"rendered/{params.study}/{name}.ipynb" for name in ("ablations", "report")]
+    named += [f"rendered/{params.study}/figures-{name}.ipynb" for name in params.categories]
+    links = [f"- [{os.path.basename(path)}]({up}/{path})" for path in [*named, *notebooks]]
+    figures = [f"![Hits, misses and false alarms: {name}](figures/{name}-outcomes.png)"
+               for name in params.categories]  # fmt: skip
+    return (
+        "\n\n".join(
+            [
+                f"# Study `{params.study}`",
+                protocol(params),
+                "Commit, parameters and wall time: [run.md](run.md).",
+                "## Image AUROC on real defects (percent, mean ± standard deviation over seeds)",
+                markdown(table4(tables)),
+                "## Pixel metrics (percent; `_drawn`: drawn on good images, not real)",
+                markdown(pixel_table(tables)),
+                "## The paper's questions (image AUROC, mean [least, greatest] over seeds)",
+                markdown(effects(tables.test)),
+                *figures,
+                "## Notebooks\n\n" + "\n".join(links),
+                "The other items' notebooks lie in DVC's cache and, after `dvc repro`, "
+                f"in [rendered/items]({up}/rendered/items).",
+                "Tables: [ablations.csv](ablations.csv) (test), [validation.csv](validation.csv), "
+                "[baseline.csv](baseline.csv).",
+            ]
+        )
+        + "\n"
+    )

@@ -1,0 +1,95 @@
+"""lib.notebook: equal runs leave equal bytes, failures leave a message and evidence."""
+
+import csv
+import re
+import subprocess
+import sys
+
+import nbformat
+import pytest
+
+from lib import notebook
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    monkeypatch.setattr(notebook, "ROOT", tmp_path)
+    return tmp_path
+
+
+def write(path, *cells, parameters="seed = 0"):
+    """A notebook of one Markdown cell, one `parameters` cell (None: without) and `cells`."""
+    nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# What is it?")])
+    if parameters is not None:
+        tagged = nbformat.v4.new_code_cell(parameters, metadata={"tags": ["parameters"]})
+        nb.cells.append(tagged)
+    nb.cells += map(nbformat.v4.new_code_cell, cells)
+    nbformat.write(nb, path)
+    return str(path)
+
+
+def test_equal_runs_leave_equal_bytes_without_stderr_and_paths(root, capsys):
+    cells = [
+        "import os, sys\nprint('seed', seed)\nprint('3 steps/s', file=sys.stderr)\nos.getcwd()",
+        "print(hash('a string'))\nprint(os.path.abspath('results/x.npz'), sys.argv and seed + 1)",
+    ]
+    source = write(root / "student.ipynb", *cells)
+    texts = []
+    for folder in "ab":
+        output = root / "rendered" / folder / "bottle-full-0.ipynb"
+        assert notebook.main([source, str(output), "seed: 3"]) == 0
+        texts.append(output.read_bytes())
+    assert texts[0] == texts[1]
+    text = texts[0].decode()
+    assert "seed 3" in text and "results/x.npz 4" in text
+    assert "steps/s\\n" not in text and str(root) not in text and '"version"' not in text
+    assert "student bottle-full-0 | 3 steps/s\n" in capsys.readouterr().err
+    assert not list(root.glob("failed/**/*.ipynb")) and not list(root.rglob("*.unfinished"))
+    with open(root / "logs" / "timings.csv", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["item"] for row in rows] == ["student bottle-full-0"] * 2
+    assert all(float(row["seconds"]) > 0 for row in rows)
+
+
+def test_failing_cell_gives_one_message_and_evidence_but_no_output(root, capsys):
+    source = write(root / "student.ipynb", "print(1)", "# too much\nraise ValueError('rate is -1')")
+    output = root / "rendered" / "bottle-full-0.ipynb"
+    assert notebook.main([source, str(output)]) == 1
+    message = capsys.readouterr().err
+    assert "student bottle-full-0: student.ipynb failed in cell [3]" in message
+    assert "ValueError: rate is -1" in message and "failed/rendered/bottle-full-0.ipynb" in message
+    assert "Traceback" not in message and "\x1b" not in message
+    assert "rate is -1" in (root / "failed/rendered/bottle-full-0.ipynb").read_text("utf-8")
+    assert not list((root / "rendered").iterdir())
+
+
+def test_dead_kernel_gives_one_message(root, capsys):
+    source = write(
+        root / "student.ipynb", "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)"
+    )
+    assert notebook.main([source, str(root / "out.ipynb")]) == 1
+    message = capsys.readouterr().err
+    assert "kernel died" in message and "Traceback" not in message
+    assert not (root / "out.ipynb").exists() and (root / "failed/out.ipynb").exists()
+
+
+@pytest.mark.parametrize(
+    ("parameters", "pair", "message"),
+    [
+        (None, "seed: 3", "student.ipynb has no cell tagged 'parameters'"),
+        ("seed = 0", "sead: 3", "has no parameter sead; .* sets seed"),
+        ("seed = 0", "seed 3", "'seed 3' is not a parameter"),
+    ],
+)
+def test_wrong_parameters_are_refused_before_anything_runs(root, capsys, parameters, pair, message):
+    source = write(root / "student.ipynb", parameters=parameters)
+    assert notebook.main([source, str(root / "out.ipynb"), pair]) == 1
+    assert re.search(message, capsys.readouterr().err)
+    assert not (root / "out.ipynb").exists()
+
+
+def test_missing_notebook_and_missing_arguments(root, capsys):
+    assert notebook.main([str(root / "none.ipynb"), str(root / "out.ipynb")]) == 1
+    assert "none.ipynb" in capsys.readouterr().err
+    done = subprocess.run([sys.executable, "-m", "lib.notebook"], capture_output=True, text=True)
+    assert done.returncode == 2 and "NOTEBOOK OUTPUT" in done.stderr

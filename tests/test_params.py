@@ -1,0 +1,209 @@
+"""params.yaml: the shipped files load, and every kind of fault gives one message that helps."""
+
+import re
+import subprocess
+import sys
+from dataclasses import FrozenInstanceError, replace
+from pathlib import Path
+
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from lib import params
+from lib.params import ROOT, load
+
+TEXT = (ROOT / "params.yaml").read_text(encoding="utf-8")
+PROFILES = sorted((ROOT / "profiles").glob("*.yaml"))
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "mine.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def changed(folder: Path, key: str, value: str) -> Path:
+    """The shipped file with another value, as YAML text, at `key` (dots between levels)."""
+    raw = here = yaml.safe_load(TEXT)
+    *parents, last = key.split(".")
+    for parent in parents:
+        here = here[parent]
+    here[last] = "VALUE"
+    return write(folder, yaml.safe_dump(raw).replace(": VALUE", f": {value}"))
+
+
+def fault(path: Path) -> str:
+    with pytest.raises(ValueError) as caught:
+        load(path)
+    message = str(caught.value)
+    assert "mine.yaml" in message
+    assert message.count("mine.yaml:") == 1  # one message, not one for every consequence
+    return message
+
+
+def test_shipped_file():
+    loaded = load()
+    assert loaded.study == "quick"
+    assert loaded.seeds == (0, 1, 2)
+    assert loaded.teacher.levels == (1, 2, 3)
+    assert (loaded.students.full.denoising, loaded.students.full.encoder_decoder) == (True, True)
+    assert (loaded.students.plain.denoising, loaded.students.plain.encoder_decoder) == (False,) * 2
+    with pytest.raises(FrozenInstanceError):
+        loaded.study = "other"
+
+
+@pytest.mark.skipif(not PROFILES, reason="no profiles/")
+@pytest.mark.parametrize("path", PROFILES, ids=lambda path: path.stem)
+def test_profiles(path):
+    assert load(path).study
+    assert yaml.safe_load(path.read_text()).keys() == yaml.safe_load(TEXT).keys()
+
+
+def test_replace_checks_too():
+    optimiser = load().optimiser
+    assert replace(optimiser, momentum=0.5).momentum == 0.5
+    with pytest.raises(ValidationError, match="momentum"):
+        replace(optimiser, momentum=2.0)
+
+
+@pytest.mark.parametrize("key", ["study", "dataset.image_size", "students.full.width"])
+def test_missing_key(tmp_path, key):
+    raw = here = yaml.safe_load(TEXT)
+    *parents, last = key.split(".")
+    for parent in parents:
+        here = here[parent]
+    del here[last]
+    message = fault(write(tmp_path, yaml.safe_dump(raw)))
+    assert re.search(rf"missing key {re.escape(key)}\b", message)
+
+
+@pytest.mark.parametrize("key", ["epochs", "dataset.size", "students.best", "students.full.rate"])
+def test_unknown_key(tmp_path, key):
+    message = fault(changed(tmp_path, key, "1"))
+    assert re.search(rf"unknown key {re.escape(key)}\b", message)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "shown"),
+    [
+        ("study", "7", "7"),
+        ("study", "../other", "'../other'"),
+        ("categories", "wood", "'wood'"),
+        ("categories", "[]", "[]"),
+        ("seeds", "[0, 1.5]", "1.5"),
+        ("seeds", "[-1]", "-1"),
+        ("dataset.source", "mvtec", "'mvtec'"),
+        ("dataset.root", "null", "None"),
+        ("dataset.image_size", "100", "100"),
+        ("dataset.image_size", "'128'", "'128'"),
+        ("dataset.image_size", "128.5", "128.5"),
+        ("dataset.channels", "2", "2"),
+        ("dataset.held_out", "1.0", "1.0"),
+        ("dataset.drawn_defects", "1", "1"),
+        ("teacher.levels", "[1, 2]", "[1, 2]"),
+        ("augmentation.rotation", "{default: any}", "'any'"),
+        ("augmentation.fill", "256", "256"),
+        ("corruption.max_beta", ".nan", "nan"),
+        ("corruption.threshold", "1.5", "1.5"),
+        ("optimiser.momentum", "true", "True"),
+        ("students.full.schedule", "linear", "'linear'"),
+        ("students.full.learning_rate", "0", "0"),
+        ("students.plain.learning_rate", ".inf", "inf"),
+        ("segmentation.steps", "0", "0"),
+        ("segmentation", "fast", "'fast'"),
+        ("evaluation.fpr_limit", "0.0", "0.0"),
+        ("baseline.levels", "[]", "[]"),
+        ("figures.dpi", "5", "5"),
+    ],
+)
+def test_wrong_value(tmp_path, key, value, shown):
+    message = fault(changed(tmp_path, key, value))
+    assert message.startswith(f"mine.yaml: {key}")
+    assert shown in message
+
+
+@pytest.mark.parametrize("key", ["segmentation.learning_rate_head", "optimiser.weight_decay"])
+def test_number_that_yaml_reads_as_text(tmp_path, key):
+    message = fault(changed(tmp_path, key, "1e-3"))
+    assert message.startswith(f"mine.yaml: {key}: '1e-3'")
+    assert "write 0.001" in message
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "shown"),
+    [
+        ("seeds", "[0, 1, 0]", "twice"),
+        ("categories", "[wood, wood]", "twice"),
+        ("baseline.levels", "[1, 3]", "0 to 2"),
+        ("dataset.root", "no/such/folder", "'no/such/folder'"),
+        ("textures.root", "no/such/folder", "'no/such/folder'"),
+    ],
+)
+def test_values_that_do_not_go_together(tmp_path, key, value, shown):
+    message = fault(changed(tmp_path, key, value))
+    assert message.startswith(f"mine.yaml: {key}")
+    assert shown in message
+
+
+def test_several_faults_have_a_line_each(tmp_path):
+    text = TEXT.replace("channels: 1 ", "channels: 2 ").replace("momentum: 0.9", "momentum: 9")
+    with pytest.raises(ValueError) as caught:
+        load(write(tmp_path, text))
+    lines = str(caught.value).splitlines()
+    assert [line.split(": ")[1] for line in lines] == ["dataset.channels", "optimiser.momentum"]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (TEXT + "\nstudy: again\n", "'study' is given twice"),
+        (TEXT.replace("  dpi:", "  dpi: 90\n  dpi:"), "'dpi' is given twice"),
+        (TEXT.replace("seeds: [0, 1, 2]", "seeds: &a [0]\nmore: *a"), "aliases (*a)"),
+        (TEXT + "\n  : [", "line"),
+        (TEXT + "\nwhen: 2020-01-01\n", "date"),
+        ("", "the file"),
+        ("- a list\n", "the file"),
+        ("!!python/object/apply:os.system [false]", "python/object"),
+    ],
+    ids=["twice", "nested", "alias", "malformed", "date", "empty", "list", "code"],
+)
+def test_malformed_file(tmp_path, text, shown):
+    assert shown in fault(write(tmp_path, text))
+
+
+def test_not_text(tmp_path):
+    (tmp_path / "mine.yaml").write_bytes(b"study: \xff\xfe\n")
+    assert "mine.yaml" in fault(tmp_path / "mine.yaml")
+
+
+def test_no_file(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere.yaml"):
+        load(tmp_path / "nowhere.yaml")
+
+
+def run(root: Path, *arguments: str):
+    """`python -m lib.params` on a repository that holds nothing but lib/params.py."""
+    return subprocess.run(
+        [sys.executable, "-m", "lib.params", *arguments], cwd=root, capture_output=True, text=True
+    )
+
+
+def test_command(tmp_path):
+    for name in ("lib/__init__.py", "lib/params.py", "params.yaml"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
+    (tmp_path / "data").mkdir()
+    assert run(tmp_path, "results/check.txt").returncode == 0
+    assert (tmp_path / "results" / "check.txt").is_file()
+
+    (tmp_path / "params.yaml").write_text(TEXT.replace("image_size: 128", "image_size: 13"))
+    failed = run(tmp_path, "results/again.txt")
+    assert failed.returncode == 1
+    assert failed.stderr.startswith("error: params.yaml: dataset.image_size: 13")
+    assert "Traceback" not in failed.stderr
+    assert not (tmp_path / "results" / "again.txt").exists()
+
+
+def test_root_is_the_repository():
+    assert Path(params.__file__).resolve().parents[1] == ROOT
