@@ -7,18 +7,15 @@ drawn at random instead of a coreset. It needs no training and tells what the te
 import torch
 
 from lib.anomaly_map import resize
-from lib.training import to_device, to_input
+from lib.training import teacher_levels
 
 
-@torch.inference_mode()
-def patches(teacher, images, levels, batch_size=32):
+def patches(teacher, images, levels):
     """Teacher features of uint8 images (N, S, S, C): (N, h, w, D), levels brought to the finest."""
-    found = []
-    for batch in to_device(images).split(batch_size):
-        features = teacher(to_input(teacher, batch / 255))
-        size = features[min(levels)].shape[-2:]
-        found.append(torch.cat([resize(features[i], size) for i in levels], 1).permute(0, 2, 3, 1))
-    return torch.cat(found)
+    found = teacher_levels(teacher, images)
+    chosen = [found[i] for i in levels]
+    size = max(level.shape[-1] for level in chosen)
+    return torch.cat([resize(level, (size, size)) for level in chosen], 1).permute(0, 2, 3, 1)
 
 
 def memory_bank(features, size, seed):

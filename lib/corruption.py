@@ -7,6 +7,7 @@ corruption of a run does not depend on anything else that draws random numbers.
 import math
 
 import torch
+import torch.nn.functional as F
 
 
 def uniform(shape, low, high, generator):
@@ -14,43 +15,45 @@ def uniform(shape, low, high, generator):
     return torch.rand(shape, generator=generator, device=generator.device) * (high - low) + low
 
 
+def rotate(images, angle):
+    """Turn (N, C, S, S) about the centre by angles (N,) in radians, bilinearly; 0 outside."""
+    cos, sin, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
+    theta = torch.stack([cos, -sin, zero, sin, cos, zero], dim=1).view(-1, 2, 3)
+    grid = F.affine_grid(theta, images.shape, align_corners=False)
+    return F.grid_sample(images, grid, align_corners=False)
+
+
 def perlin_noise(batch, size, generator, max_log2_frequency=5, rotation=90.0):
-    """Gradient noise (Perlin 1985) rotated about its centre, a field an image: (batch, size, size).
+    """Gradient noise (Perlin 1985), one field an image, rotated about its centre: (batch, S, S).
 
     Each axis has its own frequency, 2^0 to 2^max_log2_frequency cells an image; rotation is the
-    largest angle in degrees either way; outside the rotated field the noise is 0.
+    largest angle in degrees either way; outside the rotated field it is 0. As officially done,
+    the field is drawn upright and turned bilinearly, which flattens its finest peaks a little.
     """
     device = generator.device
     exponents = torch.randint(
-        0, max_log2_frequency + 1, (2, batch, 1, 1), generator=generator, device=device
+        0, max_log2_frequency + 1, (2, batch, 1), generator=generator, device=device
     )
-    frequency = 2**exponents
-    angle = uniform((batch, 1, 1), -math.radians(rotation), math.radians(rotation), generator)
+    angle = uniform((batch,), -math.radians(rotation), math.radians(rotation), generator)
     grid = 2**max_log2_frequency + 1
-    gradient_angle = uniform((batch, grid * grid), 0, 2 * math.pi, generator)
+    gradient = uniform((batch, grid * grid), 0, 2 * math.pi, generator)
+    gradient = gradient.cos(), gradient.sin()
 
-    # Pixel centres in [-1/2, 1/2), turned back by the angle: nothing is interpolated.
-    axis = torch.arange(size, device=device) / size - (size - 1) / (2 * size)
-    y, x = axis[:, None], axis[None, :]
-    turned = torch.stack([y * angle.cos() - x * angle.sin(), y * angle.sin() + x * angle.cos()])
-    position = turned + (size - 1) / (
-        2 * size
-    )  # (2, batch, size, size), inside the field in [0, 1)
-    inside = ((position >= 0) & (position < 1)).all(dim=0)
-
-    position = position.clamp(0, 1 - 1e-6) * frequency
+    position = torch.arange(size, device=device) / size * 2**exponents  # (2, batch, size), in cells
     cell = position.long()
     fraction = position - cell
-    weight = fraction**3 * (fraction * (fraction * 6 - 15) + 10)  # Perlin's fade curve
+    fade = fraction**3 * (fraction * (fraction * 6 - 15) + 10)  # Perlin's curve
+    y, x = fraction[0, :, :, None], fraction[1, :, None]
 
     def corner(dy, dx):
-        index = ((cell[0] + dy) * grid + cell[1] + dx).flatten(1)
-        a = gradient_angle.gather(1, index).view_as(inside)
-        return (fraction[0] - dy) * a.cos() + (fraction[1] - dx) * a.sin()
+        index = (cell[0, :, :, None] + dy) * grid + cell[1, :, None] + dx
+        down, across = (g.gather(1, index.flatten(1)).view_as(index) for g in gradient)
+        return (y - dy) * down + (x - dx) * across
 
-    top = torch.lerp(corner(0, 0), corner(0, 1), weight[1])
-    bottom = torch.lerp(corner(1, 0), corner(1, 1), weight[1])
-    return torch.lerp(top, bottom, weight[0]) * math.sqrt(2) * inside
+    top = torch.lerp(corner(0, 0), corner(0, 1), fade[1, :, None])
+    bottom = torch.lerp(corner(1, 0), corner(1, 1), fade[1, :, None])
+    noise = torch.lerp(top, bottom, fade[0, :, :, None]).unsqueeze(1) * math.sqrt(2)
+    return rotate(noise, angle)[:, 0]
 
 
 def perlin_mask(batch, size, generator, threshold=0.5, max_log2_frequency=5, rotation=90.0):

@@ -54,6 +54,34 @@ def two_blocks(inputs, outputs, stride=1):
     return nn.Sequential(ResidualBlock(inputs, outputs, stride), ResidualBlock(outputs, outputs))
 
 
+@torch.no_grad()
+def fold_batch_norm(network, example):
+    """Fold every batch-norm that follows a convolution into it; for frozen networks in eval mode.
+
+    Which follows which is seen in one forward pass of `example`. Outputs stay equal to rounding.
+    """
+    made_by, pairs, hooks = {}, [], []  # made_by keeps outputs alive, so identities are unique
+    names = {module: name for name, module in network.named_modules()}
+    for module in names:
+        if isinstance(module, nn.Conv2d):
+            note = lambda conv, _, out: made_by.update({id(out): (conv, out)})  # noqa: E731
+            hooks.append(module.register_forward_hook(note))
+        elif isinstance(module, nn.BatchNorm2d):
+            note = lambda norm, x: pairs.append((made_by.get(id(x[0])), norm))  # noqa: E731
+            hooks.append(module.register_forward_pre_hook(note))
+    network(example)
+    for hook in hooks:
+        hook.remove()
+    for made, norm in pairs:
+        if made:
+            conv, scale = made[0], norm.weight / (norm.running_var + norm.eps).sqrt()
+            bias = 0 if conv.bias is None else conv.bias
+            conv.weight.mul_(scale.view(-1, 1, 1, 1))
+            conv.bias = nn.Parameter(norm.bias + (bias - norm.running_mean) * scale, False)
+            # timm's batch-norms may carry the activation
+            network.set_submodule(names[norm], getattr(norm, "act", nn.Identity()))
+
+
 class Teacher(nn.Module):
     """Frozen ImageNet backbone that gives three levels at strides 4, 8, 16 (section 3.1).
 
@@ -69,9 +97,11 @@ class Teacher(nn.Module):
             raise ValueError(
                 f"teacher.backbone: timm has no model {backbone!r}; see timm.list_models()"
             )
-        self.features = timm.create_model(
-            backbone, pretrained=weights == "timm", features_only=True, out_indices=levels
-        )
+        options = {"features_only": True, "out_indices": levels}
+        try:
+            self.features = timm.create_model(backbone, pretrained=weights == "timm", **options)
+        except (IndexError, AssertionError) as error:
+            raise ValueError(f"teacher.levels: {backbone} has no levels {levels}") from error
         if weights not in ("timm", "random"):
             load_backbone_weights(self.features, backbone, weights)
         reductions = self.features.feature_info.reduction()
@@ -99,7 +129,10 @@ class Teacher(nn.Module):
 def read_state_dict(weights, root=Path(__file__).parents[1]):
     """Load a state dict from `package:<module>` or a path; never runs code from the file."""
     if weights.startswith("package:"):
-        folder = Path(import_module(weights.removeprefix("package:")).__file__).parent
+        try:
+            folder = Path(import_module(weights.removeprefix("package:")).__file__).parent
+        except ModuleNotFoundError as error:
+            raise ValueError(f"teacher.weights: {error}; install it or name a file") from error
         files = sorted(folder.rglob("*.pth"))
         if len(files) != 1:
             raise ValueError(

@@ -148,13 +148,14 @@ class Params:
     @model_validator(mode="after")
     def consistent(self):
         for key in ("categories", "seeds"):
-            if len(set(getattr(self, key))) < len(getattr(self, key)):
-                raise ValueError(f"{key}: a value is given twice")
+            values = getattr(self, key)
+            if twice := [value for value in values if values.count(value) > 1]:
+                raise ValueError(f"{key}: {twice[0]!r} is given twice")
         for key in ("dataset", "textures"):
             if not (ROOT / getattr(self, key).root).is_dir():
                 raise ValueError(f"{key}.root: there is no folder {getattr(self, key).root!r}")
         if max(self.baseline.levels) > 2:
-            raise ValueError("baseline.levels: positions 0 to 2 in teacher.levels")
+            raise ValueError(f"baseline.levels: {self.baseline.levels} must be positions 0 to 2")
         return self
 
 
@@ -184,8 +185,11 @@ def load(path=None):
         # As JSON, so that strict checking takes a list for a tuple and still no text for a number.
         return TypeAdapter(Params).validate_json(json.dumps(raw))
     except ValidationError as error:
-        raise ValueError("\n".join(describe(path.name, e) for e in error.errors())) from None
-    except (yaml.YAMLError, TypeError) as error:
+        # A list with a wrong item is also reported as too short: the item's message is enough.
+        inner = {e["loc"][:-1] for e in error.errors()}
+        faults = [e for e in error.errors() if e["type"] != "too_short" or e["loc"] not in inner]
+        raise ValueError("\n".join(describe(path.name, e) for e in faults)) from None
+    except (yaml.YAMLError, TypeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path.name}: not a valid params file: {error}") from None
 
 

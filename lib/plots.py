@@ -27,6 +27,9 @@ LINES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
 STYLE = sns.axes_style("whitegrid") | sns.plotting_context("paper")
 STYLE |= {"figure.constrained_layout.use": True, "legend.frameon": False, "grid.linewidth": 0.5}
 ROW_LABEL = {"rotation": 0, "ha": "right", "va": "center", "fontsize": "small"}
+# Start the backend before any rc_context: started inside one, a notebook's backend is left
+# non-interactive, and the notebook shows its first figure only.
+plt.switch_backend(plt.get_backend())
 _styled = plt.rc_context(STYLE)  # a decorator: leaves matplotlib's own settings as they were
 
 

@@ -101,7 +101,7 @@ def table4(tables):
     columns["paper (MVTec AD, quoted)"] = paper_table4()["image_auroc"]
     table = pd.DataFrame(columns)
     order = [key for key in next(iter(columns.values())).index if key in table.index]
-    return table.loc[order].fillna("")
+    return table.loc[order].astype(object).fillna("")
 
 
 def pixel_table(tables):
@@ -118,13 +118,16 @@ def effects(frame, metric="image_auroc"):
     `verdict` is holds or reversed when all pairs have the sign of the paper's effect or its
     opposite, else undecided.
     """
-    scores = real(frame).set_index(["student", "map", "category", "seed"])[metric] * 100
+    scores = (
+        real(frame).set_index(["student", "map", "category", "seed"])[metric].sort_index() * 100
+    )
     quoted, rows = paper_table4()[metric], []
     for question, one, other in QUESTIONS:
         pairs = scores.loc[one] - scores.loc[other]
         paper = quoted[one] - quoted[other]
         agree = (pairs * paper > 0).all(), (pairs * paper < 0).all()
         verdict = "holds" if agree[0] else "reversed" if agree[1] else "undecided"
+        verdict = verdict if len(pairs) > 1 else "undecided"  # one seed has no spread
         rows.append(
             {
                 "question": question,
@@ -191,6 +194,7 @@ def copy_headline_notebooks(params):
     """Copy the notebooks of first category, full student, first seed beside the study's."""
     category, seed = params.categories[0], params.seeds[0]
     target = ROOT / "rendered" / params.study
+    target.mkdir(parents=True, exist_ok=True)
     copied = []
     for stage in HEADLINE_STAGES:
         item = f"{category}-full-{seed}" if stage in ("student", "segmentation") else category

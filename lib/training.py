@@ -9,12 +9,17 @@ import sys
 import time
 
 import torch
-import torch.nn.functional as F
 
 from lib.anomaly_map import cosine_map
-from lib.corruption import corrupt, uniform
+from lib.corruption import corrupt, rotate, uniform
 from lib.losses import cosine_distance_loss, downsample_mask, focal_loss, l1_loss
-from lib.networks import SegmentationNetwork, Student, Teacher, segmentation_input
+from lib.networks import (
+    SegmentationNetwork,
+    Student,
+    Teacher,
+    fold_batch_norm,
+    segmentation_input,
+)
 
 
 def device():
@@ -25,6 +30,7 @@ def device():
 def make_teacher(teacher):
     """The frozen teacher that params.yaml names, on the training device."""
     network = Teacher(teacher.backbone, teacher.weights, teacher.levels)
+    fold_batch_norm(network.features, torch.zeros(1, 3, 64, 64))
     return network.to(device(), memory_format=torch.channels_last)
 
 
@@ -43,6 +49,11 @@ class Batches:
         rules = params.augmentation.rotation
         self.rotation = rules.get(category, rules.get("default", "none"))
 
+    @property
+    def augmented(self):
+        """Whether a normal image can look different from one epoch to the next."""
+        return self.params.augmentation.flips or self.rotation != "none"
+
     def __iter__(self):
         return self
 
@@ -52,10 +63,9 @@ class Batches:
                 len(self.images), generator=self.generator, device=self.images.device
             )
             self.order = torch.cat([self.order.to(epoch), epoch])
-        index, self.order = self.order[: self.batch_size], self.order[self.batch_size :]
-        normal = augment(
-            self.images[index] / 255, self.params.augmentation, self.rotation, self.generator
-        )
+        self.index, self.order = self.order[: self.batch_size], self.order[self.batch_size :]
+        normal = self.images[self.index] / 255
+        normal = augment(normal, self.params.augmentation, self.rotation, self.generator)
         settings = vars(self.params.corruption)
         return normal, *corrupt(normal, self.textures, self.generator, **settings)
 
@@ -84,15 +94,10 @@ def augment(images, augmentation, rotation, generator):
         return images
     degrees = uniform((n,), -augmentation.degrees, augmentation.degrees, generator)
     if rotation == "right_angles":
-        degrees = degrees + 90 * torch.randint(
-            4, (n,), generator=generator, device=generator.device
-        )
-    cos, sin = degrees.deg2rad().cos(), degrees.deg2rad().sin()
-    zero = torch.zeros_like(cos)
-    theta = torch.stack([cos, -sin, zero, sin, cos, zero], dim=1).view(n, 2, 3)
-    grid = F.affine_grid(theta, images.shape, align_corners=False)
-    fill = augmentation.fill / 255  # shifted to zero, which is what grid_sample fills with
-    return F.grid_sample(images - fill, grid, align_corners=False) + fill
+        turns = torch.randint(4, (n,), generator=generator, device=generator.device)
+        degrees = degrees + 90 * turns
+    fill = augmentation.fill / 255  # shifted to zero, which is what a rotation uncovers
+    return rotate(images - fill, degrees.deg2rad()) + fill
 
 
 def optimise(step_loss, groups, settings, optimiser, report):
@@ -150,13 +155,16 @@ def train_student(teacher, images, textures, params, category, name, seed):
     student = Student(teacher.channels, settings.encoder_decoder, settings.width)
     student = student.to(device(), memory_format=torch.channels_last).train()
     batches = Batches(images, textures, settings.batch_size, params, category, seed)
+    known = None if batches.augmented else teacher_levels(teacher, images)
 
     def step_loss():
         normal, corrupted, _ = next(batches)
-        clean = to_input(teacher, normal)
-        seen = to_input(teacher, corrupted) if settings.denoising else clean
-        with torch.no_grad():
-            target = teacher(clean)
+        if known:  # the answer to an image never changes: one pass over the images is enough
+            target = [level[batches.index] for level in known]
+        else:
+            with torch.no_grad():
+                target = teacher(to_input(teacher, normal))
+        seen = to_input(teacher, corrupted if settings.denoising else normal)
         return cosine_distance_loss(target, student(seen))
 
     groups = [(student.parameters(), settings.learning_rate)]
@@ -193,6 +201,14 @@ def train_segmentation(teacher, student, images, textures, params, category, see
 def to_input(teacher, images):
     """Images in [0, 1] with 1 or 3 channels -> what both networks see."""
     return teacher.normalise(images).contiguous(memory_format=torch.channels_last)
+
+
+@torch.no_grad()
+def teacher_levels(teacher, images, batch_size=32):
+    """The teacher's levels of uint8 images (N, S, S, C): three tensors with N rows."""
+    batches = to_device(images).split(batch_size)
+    levels = zip(*(teacher(to_input(teacher, batch / 255)) for batch in batches), strict=True)
+    return [torch.cat(level) for level in levels]
 
 
 @torch.inference_mode()

@@ -23,7 +23,7 @@ def test_torchvision_works():
 
 
 def fail_to_import(monkeypatch, message, times):
-    """Let `import torchvision` raise RuntimeError(message) that many times; returns the attempts."""
+    """Let `import torchvision` raise RuntimeError(message) so many times; returns the attempts."""
     genuine, attempts = builtins.__import__, []
 
     def replacement(name, *arguments, **keywords):

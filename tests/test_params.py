@@ -92,7 +92,7 @@ def test_unknown_key(tmp_path, key):
         ("categories", "wood", "'wood'"),
         ("categories", "[]", "[]"),
         ("seeds", "[0, 1.5]", "1.5"),
-        ("seeds", "[-1]", "-1"),
+        ("seeds", "[0, -1]", "-1"),
         ("dataset.source", "mvtec", "'mvtec'"),
         ("dataset.root", "null", "None"),
         ("dataset.image_size", "100", "100"),
@@ -178,7 +178,7 @@ def test_not_text(tmp_path):
 
 
 def test_no_file(tmp_path):
-    with pytest.raises(FileNotFoundError, match="nowhere.yaml"):
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.yaml"):
         load(tmp_path / "nowhere.yaml")
 
 

@@ -294,42 +294,63 @@ def test_same_seed_gives_the_same_weights(teacher, student):
     assert identical(network_of(teacher, again)[0], first)
 
 
-class Recorder(torch.nn.Module):
-    """Stands for a network and keeps what it saw."""
-
-    def __init__(self, network):
-        super().__init__()
-        self.network, self.seen = network, []
-
-    def forward(self, x):
-        self.seen.append(x.detach().clone())
-        return self.network(x)
-
-
 @pytest.mark.parametrize("name", ["plain", "denoising", "encoder_decoder", "full"])
 def test_what_the_student_sees(teacher, monkeypatch, name):
-    recorders, targets = [], []
-    build, features = training.Student, teacher.features
+    build, students, seen, targets = training.Student, [], [], []
 
     def recording(*arguments):
-        recorders.append(Recorder(build(*arguments)))
-        return recorders[0]
+        students.append(build(*arguments))
+        students[0].register_forward_pre_hook(lambda _, x: seen.append(x[0].clone()))
+        return students[0]
 
     monkeypatch.setattr(training, "Student", recording)
-    monkeypatch.setattr(teacher, "features", Recorder(features))
+    hook = teacher.register_forward_pre_hook(lambda _, x: targets.append(x[0].clone()))
     student_of(teacher, name)
+    hook.remove()
     chosen = getattr(PARAMS.students, name)
-    targets = teacher.features.seen
     batches = Batches(IMAGES, TEXTURES, chosen.batch_size, PARAMS, "any", 0)
     differences = 0
-    for seen, target in zip(recorders[0].seen, targets, strict=True):
+    for by_student, by_teacher in zip(seen, targets, strict=True):
         normal, corrupted, _ = next(batches)
-        torch.testing.assert_close(target, teacher.normalise(normal))
+        torch.testing.assert_close(by_teacher, teacher.normalise(normal))
         expected = corrupted if chosen.denoising else normal
-        torch.testing.assert_close(seen, teacher.normalise(expected))
+        torch.testing.assert_close(by_student, teacher.normalise(expected))
         differences += not torch.equal(normal, corrupted)
     assert differences  # or the test says nothing
-    assert bool(len(recorders[0].network.decoder)) == chosen.encoder_decoder
+    assert bool(len(students[0].decoder)) == chosen.encoder_decoder
+
+
+def test_teacher_levels(teacher):
+    found = training.teacher_levels(teacher, IMAGES, batch_size=2)
+    with torch.no_grad():
+        expected = teacher(training.to_input(teacher, training.to_device(IMAGES) / 255))
+    for level, whole in zip(found, expected, strict=True):
+        assert not level.requires_grad
+        torch.testing.assert_close(level, whole, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["plain", "full"])
+def test_images_that_never_change_are_shown_to_the_teacher_once(teacher, monkeypatch, name):
+    still, batches = tiny(flips=False, rotation={"default": "none"}), []
+    hook = teacher.register_forward_pre_hook(lambda _, x: batches.append(len(x[0])))
+    once, history = student_of(teacher, name, chosen=still)
+    assert batches == [len(IMAGES)]
+    monkeypatch.setattr(Batches, "augmented", True)
+    every_step, expected = student_of(teacher, name, chosen=still)
+    assert batches == [len(IMAGES), 3, 3]
+    hook.remove()
+    assert [loss for _, loss in history] == pytest.approx([x for _, x in expected], rel=1e-3)
+    pairs = zip(once.parameters(), every_step.parameters(), strict=True)
+    assert all(torch.allclose(a, b, atol=1e-3) for a, b in pairs)
+
+
+@pytest.mark.parametrize(
+    ("flips", "rotation", "augmented"),
+    [(False, "none", False), (True, "none", True), (False, "small", True)],
+)
+def test_which_rules_augment(flips, rotation, augmented):
+    chosen = tiny(flips=flips, rotation={"default": rotation})
+    assert Batches(IMAGES, TEXTURES, 2, chosen, "any", 0).augmented == augmented
 
 
 def test_training_lowers_the_loss(teacher):

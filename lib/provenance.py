@@ -1,0 +1,71 @@
+"""`make record`: write down which commit, device, versions and wall time a finished run had.
+
+Wall time differs between equal runs, so it is no stage's output: it would make each run look new.
+"""
+
+import subprocess
+import sys
+from datetime import datetime, timedelta
+
+import pandas as pd
+
+from lib import params, report
+from lib.params import ROOT
+
+
+def wall_time(timings, study_items):
+    """Seconds of each stage and of the whole run, from the last run of each item.
+
+    The whole is from the first item's start to the last one's end; a pause in between counts.
+    """
+    last = timings.drop_duplicates("item", keep="last")
+    last = last[last["item"].isin(study_items)]
+    starts = [datetime.fromisoformat(text) for text in last.start]
+    ends = [s + timedelta(seconds=x) for s, x in zip(starts, last.seconds, strict=True)]
+    stages = last.groupby("notebook", sort=False).seconds.agg(["count", "sum"])
+    return stages, (max(ends) - min(starts)).total_seconds()
+
+
+def record(settings, commit, timings):
+    """Text of reports/<study>/run.md."""
+    names = settings.categories
+    runs = [
+        f"{c}-{s}-{seed}" for c in names for s in vars(settings.students) for seed in settings.seeds
+    ]
+    items = [f"{stage} {run}" for stage in ("student", "segmentation") for run in runs]
+    items += [f"{stage} {c}" for stage in ("dataset", "evaluation", "baseline") for c in names]
+    items += ["textures", "ablations", "report", *(f"figures-{c}" for c in names)]
+    if unknown := sorted(set(items) - set(timings["item"])):
+        raise ValueError(f"logs/timings.csv knows no run of {unknown[0]} here; run dvc repro first")
+    stages, wall = wall_time(timings, items)
+    stages.columns = ["items", "seconds"]
+    return "\n\n".join(
+        [
+            f"# How study `{settings.study}` was run",
+            f"Code and parameters: commit `{commit}`.",
+            report.protocol(settings),
+            f"Wall time, first stage to last: {wall / 60:.1f} minutes.",
+            report.markdown(stages.round(0).astype(int).astype(str)),
+        ]
+    )
+
+
+def main():
+    """Write run.md, unless the code or parameters differ from the commit it would name."""
+    git = ("git", "-C", str(ROOT))
+    code = ("lib", "notebooks", "dvc.yaml", "params.yaml", "paper", "requirements.txt")
+    changed = subprocess.run([*git, "diff", "--quiet", "HEAD", "--", *code], check=False).returncode
+    if changed:
+        sys.exit("error: code or parameters differ from the last commit; commit and rerun first")
+    head = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True)
+    settings = params.load()
+    try:
+        timings = pd.read_csv(ROOT / "logs" / "timings.csv")
+        text = record(settings, head.stdout.strip(), timings)
+    except (FileNotFoundError, ValueError) as error:
+        sys.exit(f"error: {error}")
+    (ROOT / "reports" / settings.study / "run.md").write_text(text + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,199 @@
+"""The real pipeline, DVC and papermill on ELPV, in a temporary copy of the repository."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from lib.evaluation import COLUMNS
+
+ROOT = Path(__file__).parents[1]
+STUDENTS = ("plain", "denoising", "encoder_decoder", "full")
+
+
+def git(*arguments, cwd):
+    identity = ("-c", "user.name=test", "-c", "user.email=test@example.org")
+    run = subprocess.run(["git", *identity, *arguments], cwd=cwd, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    return run.stdout
+
+
+def dvc(*arguments, cwd):
+    """Run dvc with this interpreter's `python` first in PATH; (exit status, all output)."""
+    environment = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "OMP_WAIT_POLICY": "passive",  # tests share the machine
+    }
+    run = subprocess.run(
+        [sys.executable, "-m", "dvc", *arguments],
+        cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        check=False,
+    )  # fmt: skip
+    return run.returncode, run.stdout
+
+
+def change(clone, **changes):
+    """Set keys of the clone's params.yaml: change(clone, study="x", dataset__root="y")."""
+    path = clone / "params.yaml"
+    params = yaml.safe_load(path.read_text())
+    for key, value in changes.items():
+        *sections, name = key.split("__")
+        here = params
+        for section in sections:
+            here = here[section]
+        here[name] = value
+    path.write_text(yaml.safe_dump(params, sort_keys=False))
+
+
+def copy_of_repository(target):
+    """A git repository with this one's files as they are now, without its finished run."""
+    for name in git("ls-files", "-co", "--exclude-standard", "-z", cwd=ROOT).split("\0"):
+        finished = name.startswith(("rendered/", "reports/", "metrics/")) or name == "dvc.lock"
+        if name and not finished and (ROOT / name).is_file():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, target / name)
+    git("init", "-q", cwd=target)
+    git("add", "-A", cwd=target)
+    git("commit", "-qm", "copy", cwd=target)
+    return target
+
+
+def make_tiny(clone):
+    change(clone, study="tiny", seeds=[0], dataset__image_size=64, textures__count=20)
+    change(clone, segmentation__steps=2, segmentation__batch_size=4, segmentation__channels=8)
+    change(clone, baseline__bank_size=200, figures__examples=1)
+    for name in STUDENTS:
+        section = f"students__{name}"
+        tiny = {f"{section}__steps": 2, f"{section}__batch_size": 4, f"{section}__width": 8}
+        change(clone, **tiny)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A copy of the repository after one `dvc repro` of a tiny grid."""
+    clone = copy_of_repository(tmp_path_factory.mktemp("clone"))
+    make_tiny(clone)
+    status, output = dvc("repro", cwd=clone)
+    assert status == 0, output[-3000:]
+    git("add", "-A", cwd=clone)
+    git("commit", "-qm", "run", cwd=clone)
+    return clone
+
+
+def test_run_leaves_the_contract(finished):
+    report = finished / "reports" / "tiny"
+    frame = pd.read_csv(report / "ablations.csv")
+    assert list(frame.columns) == COLUMNS
+    real = frame[frame.real_defects]
+    assert len(real) == 8 and set(real.student) == set(STUDENTS)
+    assert real.image_auroc.between(0, 1).all() and real.pixel_ap.isna().all()
+    drawn = frame[~frame.real_defects]
+    assert len(drawn) == 8 and drawn.notna().all().all()
+    assert set(frame.benchmark) == {"elpv", "elpv_drawn"}
+    assert len(pd.read_csv(report / "validation.csv")) == 16
+    page = (report / "README.md").read_text()
+    links = [part.split(")")[0] for part in page.split("](")[1:]]
+    missing = {link for link in links if not (report / link).exists()}
+    assert missing <= {"run.md"}  # `make record` writes that one
+
+
+def test_rendered_notebooks_hold_figures_and_no_errors(finished):
+    names = {path.name for path in (finished / "rendered" / "tiny").iterdir()}
+    assert {"ablations.ipynb", "report.ipynb", "figures-monocrystalline.ipynb"} <= names
+    figures = 0
+    for path in (finished / "rendered" / "tiny").iterdir():
+        for cell in json.loads(path.read_text())["cells"]:
+            for output in cell.get("outputs", []):
+                assert output["output_type"] != "error"
+                figures += "image/png" in output.get("data", {})
+    assert figures >= 10
+
+
+def test_everything_but_results_is_in_git_and_a_second_run_does_nothing(finished):
+    status, output = dvc("repro", cwd=finished)
+    assert status == 0 and "Running stage" not in output, output
+    assert git("status", "--porcelain", cwd=finished) == ""
+    tracked = git("ls-files", cwd=finished).splitlines()
+    assert not [name for name in tracked if name.startswith(("results/", "rendered/items/"))]
+
+
+def test_a_forced_stage_gives_the_same_bytes(finished):
+    item = "segmentation@monocrystalline-full-0"
+    status, output = dvc("repro", "-f", "-s", item, cwd=finished)
+    assert status == 0, output
+    assert git("status", "--porcelain", cwd=finished) == ""
+
+
+TRAINED = {f"student@monocrystalline-{name}-0" for name in STUDENTS}
+SEGMENTED = {f"segmentation@monocrystalline-{name}-0" for name in STUDENTS}
+DATA, SCORES = {"dataset@monocrystalline"}, {"evaluation@monocrystalline"}
+BASELINE, FIGURES = {"baseline@monocrystalline"}, {"figures@monocrystalline"}
+ALWAYS = {"check"}  # reads params.yaml as a whole and costs a second
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "stale"),
+    [
+        ("dataset__split_seed", 1, DATA),
+        ("textures__seed", 1, {"textures"}),
+        ("teacher__levels", [1, 2, 4], TRAINED | SEGMENTED | BASELINE),
+        ("augmentation__degrees", 1.0, TRAINED | SEGMENTED),
+        ("corruption__threshold", 0.6, TRAINED | SEGMENTED),
+        ("optimiser__momentum", 0.5, TRAINED | SEGMENTED),
+        ("students__plain__steps", 3, {"student@monocrystalline-plain-0"}),
+        ("students__full__steps", 3, {"student@monocrystalline-full-0", "report"}),
+        ("segmentation__gamma", 2.0, SEGMENTED | {"report"}),
+        ("evaluation__top_pixels", 9, SCORES | BASELINE | FIGURES),
+        ("baseline__bank_size", 99, BASELINE),
+        ("figures__examples", 2, FIGURES),
+    ],
+)
+def test_a_parameter_makes_only_its_readers_stale(finished, key, value, stale):
+    change(finished, **{key: value})
+    try:
+        status, output = dvc("status", "--json", cwd=finished)
+    finally:
+        git("checkout", "-q", "params.yaml", cwd=finished)
+    assert status == 0
+    changed = {
+        name
+        for name, reasons in json.loads(output).items()
+        if any("changed deps" in reason and not upstream_only(reason) for reason in reasons)
+    }
+    assert changed == stale | ALWAYS
+
+
+def upstream_only(reason):
+    """Whether nothing but files made by other stages changed, which is settled once those ran."""
+    return not any(name == "params.yaml" for name in reason["changed deps"])
+
+
+def test_bad_parameters_stop_the_first_stage(finished):
+    change(finished, figures__colour="red")
+    try:
+        status, output = dvc("repro", cwd=finished)
+    finally:
+        git("checkout", "-q", "params.yaml", cwd=finished)
+    assert status != 0
+    assert "params.yaml: unknown key figures.colour" in output
+    assert "Running stage 'dataset" not in output
+
+
+def test_failing_stage_names_the_value_and_leaves_no_result(finished):
+    change(finished, categories=["amorphous"])
+    try:
+        status, output = dvc("repro", "dataset", cwd=finished)
+    finally:
+        git("checkout", "-q", "params.yaml", "dvc.lock", cwd=finished)
+    assert status != 0
+    assert "amorphous" in output and "monocrystalline, polycrystalline" in output
+    assert "Traceback" not in output
+    assert not (finished / "results/dataset/amorphous.npz").exists()
+    assert not (finished / "rendered/items/dataset/amorphous.ipynb").exists()
+    assert (finished / "failed/rendered/items/dataset/amorphous.ipynb").exists()
