@@ -256,8 +256,9 @@ def _resized(image: Image.Image, size: int) -> np.ndarray:
 def load_textures(textures, image_size: int, channels: int) -> np.ndarray:
     """Texture images for the corruption: uint8 (M, image_size, image_size, channels).
 
-    `count` random square crops with a side from image_size / 2 to the image's short side, or with
-    count 0 each image once, whole. Raises FileNotFoundError for a root without images.
+    `count` random square crops with a side of min_side to max_side pixels (at most the image's
+    short side), or with count 0 each image once, whole. Raises FileNotFoundError for a root without
+    images.
     """
     if textures.source == "skimage":
         import skimage.data
@@ -275,8 +276,8 @@ def load_textures(textures, image_size: int, channels: int) -> np.ndarray:
         image = read_image(paths[index], channels)
         tiles += [] if textures.count else [_resized(image, image_size)]
         for _ in range(counts[index]):
-            short = min(image.size)
-            side = int(rng.integers(min(image_size // 2, short), short + 1))
+            low, high = (min(*image.size, s) for s in (textures.min_side, textures.max_side))
+            side = int(rng.integers(low, high + 1))
             left, top = (int(rng.integers(length - side + 1)) for length in image.size)
             crop = image.crop((left, top, left + side, top + side))
             tiles.append(_resized(crop, image_size))

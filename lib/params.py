@@ -45,6 +45,8 @@ class Textures:
     source: Literal["skimage", "folder"]
     root: str
     count: Number
+    min_side: Count
+    max_side: Count
     seed: Number
 
 
@@ -154,6 +156,8 @@ class Params:
         for key in ("dataset", "textures"):
             if not (ROOT / getattr(self, key).root).is_dir():
                 raise ValueError(f"{key}.root: there is no folder {getattr(self, key).root!r}")
+        if self.textures.min_side > self.textures.max_side:
+            raise ValueError(f"textures.min_side: {self.textures.min_side} is above max_side")
         if max(self.baseline.levels) > 2:
             raise ValueError(f"baseline.levels: {self.baseline.levels} must be positions 0 to 2")
         return self

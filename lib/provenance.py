@@ -26,18 +26,21 @@ def wall_time(timings, study_items):
     return stages, (max(ends) - min(starts)).total_seconds()
 
 
+def items(settings):
+    """Names of all items of the declared grid, as logs/timings.csv has them."""
+    names, students = settings.categories, vars(settings.students)
+    runs = [f"{c}-{s}-{seed}" for c in names for s in students for seed in settings.seeds]
+    found = [f"{stage} {run}" for stage in ("student", "segmentation") for run in runs]
+    found += [f"{stage} {c}" for stage in ("dataset", "evaluation", "baseline") for c in names]
+    return [*found, "textures", "ablations", "report", *(f"figures-{c}" for c in names)]
+
+
 def record(settings, commit, timings):
     """Text of reports/<study>/run.md."""
-    names = settings.categories
-    runs = [
-        f"{c}-{s}-{seed}" for c in names for s in vars(settings.students) for seed in settings.seeds
-    ]
-    items = [f"{stage} {run}" for stage in ("student", "segmentation") for run in runs]
-    items += [f"{stage} {c}" for stage in ("dataset", "evaluation", "baseline") for c in names]
-    items += ["textures", "ablations", "report", *(f"figures-{c}" for c in names)]
-    if unknown := sorted(set(items) - set(timings["item"])):
+    needed = items(settings)
+    if unknown := sorted(set(needed) - set(timings["item"])):
         raise ValueError(f"logs/timings.csv knows no run of {unknown[0]} here; run dvc repro first")
-    stages, wall = wall_time(timings, items)
+    stages, wall = wall_time(timings, needed)
     stages.columns = ["items", "seconds"]
     return "\n\n".join(
         [

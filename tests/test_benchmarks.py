@@ -26,7 +26,8 @@ def dataset(**changed):
 
 
 def textures(**changed):
-    return SimpleNamespace(**{"source": "skimage", "root": None, "count": 12, "seed": 0, **changed})
+    base = {"source": "skimage", "root": None, "count": 12, "seed": 0}
+    return SimpleNamespace(**{**base, "min_side": 16, "max_side": 999, **changed})
 
 
 def grey(value=128, size=(40, 40)):

@@ -140,9 +140,9 @@ ALWAYS = {"check"}  # reads params.yaml as a whole and costs a second
 @pytest.mark.parametrize(
     ("key", "value", "stale"),
     [
-        ("dataset__split_seed", 1, DATA),
+        ("dataset__split_seed", 1, DATA | {"report"}),
         ("textures__seed", 1, {"textures"}),
-        ("teacher__levels", [1, 2, 4], TRAINED | SEGMENTED | BASELINE),
+        ("teacher__levels", [1, 2, 4], TRAINED | SEGMENTED | BASELINE | {"report"}),
         ("augmentation__degrees", 1.0, TRAINED | SEGMENTED),
         ("corruption__threshold", 0.6, TRAINED | SEGMENTED),
         ("optimiser__momentum", 0.5, TRAINED | SEGMENTED),

@@ -1,0 +1,38 @@
+"""`make record`: commit, versions and wall time of a finished run."""
+
+import pandas as pd
+import pytest
+
+from lib import params, provenance
+
+
+@pytest.fixture
+def timings():
+    """Two items; the first was run twice and only its last run counts."""
+    rows = [
+        ("a.ipynb", "a x", "2026-01-01T00:00:00+00:00", 500.0),
+        ("a.ipynb", "a x", "2026-01-02T00:00:00+00:00", 10.0),
+        ("b.ipynb", "b x", "2026-01-02T00:00:12+00:00", 20.0),
+        ("b.ipynb", "other", "2026-01-03T00:00:00+00:00", 20.0),
+    ]
+    return pd.DataFrame(rows, columns=["notebook", "item", "start", "seconds"])
+
+
+def test_wall_time_is_from_the_first_start_to_the_last_end(timings):
+    stages, wall = provenance.wall_time(timings, ["a x", "b x"])
+    assert wall == 32.0
+    assert stages["sum"].to_dict() == {"a.ipynb": 10.0, "b.ipynb": 20.0}
+
+
+def test_an_unfinished_run_is_refused(timings):
+    with pytest.raises(ValueError, match="run dvc repro first"):
+        provenance.record(params.load(), "0" * 40, timings)
+
+
+def test_a_finished_run_names_commit_and_minutes():
+    settings = params.load()
+    rows = [(item.split()[0], item, "2026-01-02T00:00:00+00:00", 60.0)
+            for item in provenance.items(settings)]  # fmt: skip
+    timings = pd.DataFrame(rows, columns=["notebook", "item", "start", "seconds"])
+    text = provenance.record(settings, "c0ffee", timings)
+    assert "commit `c0ffee`" in text and "1.0 minutes" in text
