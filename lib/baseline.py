@@ -7,15 +7,31 @@ drawn at random instead of a coreset. It needs no training and tells what the te
 import torch
 
 from lib.anomaly_map import resize
-from lib.training import teacher_levels
+from lib.evaluation import score_maps
 
 
-def patches(teacher, images, levels):
-    """Teacher features of uint8 images (N, S, S, C): (N, h, w, D), levels brought to the finest."""
-    found = teacher_levels(teacher, images)
-    chosen = [found[i] for i in levels]
+def patches(features, levels):
+    """Chosen teacher levels, brought to the finest of them and concatenated: (N, h, w, D).
+
+    features: all three levels (N, C, h, w); levels: 1 to 3, the paper's numbers, 1 the finest.
+    """
+    chosen = [features[level - 1] for level in levels]
     size = max(level.shape[-1] for level in chosen)
     return torch.cat([resize(level, (size, size)) for level in chosen], 1).permute(0, 2, 3, 1)
+
+
+def score_seeds(normal, queries, held_out, levels, params):
+    """Rows of the tables for one set of levels: a row dict per seed and subset of held-out images.
+
+    normal, queries: the teacher's features of the training and the held-out images.
+    """
+    normal, queries = patches(normal, levels), patches(queries, levels)
+    name, rows = "_".join(["nearest_neighbour", *map(str, levels)]), []
+    for seed in params.seeds:
+        maps = distance_maps(queries, memory_bank(normal, params.baseline.bank_size, seed))
+        scored = score_maps(held_out, maps, params.evaluation)
+        rows += [{"student": "none", "map": name, "seed": seed} | row for row in scored]
+    return rows
 
 
 def memory_bank(features, size, seed):

@@ -39,13 +39,13 @@ def subsets(held_out):
                 yield split, held_out.benchmark + "_drawn" * drawn, not drawn, chosen
 
 
-def score_maps(held_out, maps, settings, top_pixels):
+def score_maps(held_out, maps, settings):
     """Every metric of stride-4 maps (N, h, w) of the held-out images: a list of row dicts.
 
     Pixel metrics are missing (None) where an image of the subset has no mask.
     """
     maps, rows = full_size(maps, held_out.masks.shape[-1]), []
-    scores = image_score(torch.from_numpy(maps), top_pixels).numpy()
+    scores = image_score(torch.from_numpy(maps), settings.top_pixels).numpy()
     for split, benchmark, real, chosen in subsets(held_out):
         labels = held_out.labels[chosen]
         row = {"split": split, "benchmark": benchmark, "category": held_out.category}
@@ -75,9 +75,7 @@ def score_students(held_out, settings, folder):
             item |= {k: getattr(parts, k) for k in ("denoising", "encoder_decoder")}
             with np.load(folder / held_out.category / f"{student}-{seed}" / "maps.npz") as maps:
                 for kind in MAPS:
-                    scored = score_maps(
-                        held_out, maps[kind], settings.evaluation, settings.evaluation.top_pixels
-                    )
+                    scored = score_maps(held_out, maps[kind], settings.evaluation)
                     rows += [item | {"map": kind} | row for row in scored]
     return table(rows)
 

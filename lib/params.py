@@ -119,8 +119,7 @@ class Evaluation:
 
 @section
 class Baseline:
-    levels: Levels
-    top_pixels: Count
+    levels: Annotated[tuple[Levels, ...], Field(min_length=1)]
     bank_size: Count
 
 
@@ -158,8 +157,8 @@ class Params:
                 raise ValueError(f"{key}.root: there is no folder {getattr(self, key).root!r}")
         if self.textures.min_side > self.textures.max_side:
             raise ValueError(f"textures.min_side: {self.textures.min_side} is above max_side")
-        if max(self.baseline.levels) > 2:
-            raise ValueError(f"baseline.levels: {self.baseline.levels} must be positions 0 to 2")
+        if any(level not in (1, 2, 3) for levels in self.baseline.levels for level in levels):
+            raise ValueError(f"baseline.levels: {self.baseline.levels} must be levels 1 to 3")
         return self
 
 

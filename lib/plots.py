@@ -219,7 +219,7 @@ def ablation_points(frame: pd.DataFrame, metrics, baseline: pd.DataFrame | None 
     """A point per seed and the mean for student x map; a column per metric, a row per category.
 
     `frame` has the columns of ablations.csv, one row per category, student, map and seed, else
-    ValueError; the mean of `baseline`'s rows of the category is a vertical line.
+    ValueError; each `map` of `baseline` is a vertical line at the mean of its rows.
     """
     key = ["category", "student", "map", "seed"]
     if frame.duplicated(key).any():
@@ -232,8 +232,10 @@ def ablation_points(frame: pd.DataFrame, metrics, baseline: pd.DataFrame | None 
         category, metric = categories[row], metrics[column]
         _points(axis, frame[frame["category"] == category], metric, rows)
         if baseline is not None:
-            value = baseline.loc[baseline["category"] == category, metric].mean()
-            axis.axvline(value, color="k", ls="--", lw=1, label="baseline")
+            rivals = baseline[baseline["category"] == category].groupby("map")[metric].mean()
+            for number, (name, value) in enumerate(rivals.items(), start=1):
+                style = {"color": "k", "ls": LINES[number], "lw": 1}
+                axis.axvline(value, label=name.replace("_", " "), **style)
         axis.set(xlabel=NAMES.get(metric, metric), title="" if column else category)
     axes[0, 0].set_yticks(range(len(rows)), [f"{s.replace('_', '-')}, {m}" for m, s in rows])
     axes[0, 0].set_ylim(len(rows) - 0.5, -0.5)

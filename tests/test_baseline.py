@@ -4,15 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from lib import training
-from lib.baseline import distance_maps, memory_bank, patches
-from lib.networks import Teacher
-
-
-@pytest.fixture(scope="module")
-def teacher():
-    torch.manual_seed(0)
-    return Teacher("resnet10t", "random").to(training.device())
+from lib import params
+from lib.baseline import distance_maps, memory_bank, patches, score_seeds
+from lib.benchmarks import Category
 
 
 def features(images=3, size=4, channels=5, seed=0):
@@ -55,15 +49,35 @@ def test_memory_bank_is_drawn_by_the_seed_without_replacement():
     assert {tuple(row) for row in bank.tolist()} <= everything
 
 
-def test_patches_join_levels_at_the_finest(teacher):
-    images = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 1), dtype=np.uint8)
-    coarse = patches(teacher, images, (1, 2))
+def test_patches_join_levels_at_the_finest():
+    sizes = ((64, 16), (128, 8), (256, 4))
+    levels = [torch.randn(3, channels, size, size) for channels, size in sizes]
+    coarse = patches(levels, (2, 3))
     assert coarse.shape == (3, 8, 8, 128 + 256)
-    with torch.no_grad():
-        seen = training.to_input(teacher, training.to_device(images) / 255)
-        levels = teacher(seen)
     torch.testing.assert_close(coarse[..., :128], levels[1].permute(0, 2, 3, 1))
-    last = patches(teacher, images, (2,))
-    assert last.shape == (3, 4, 4, 256)
-    torch.testing.assert_close(last, levels[2].permute(0, 2, 3, 1), atol=1e-4, rtol=1e-4)
-    assert patches(teacher, images, (0, 1, 2)).shape == (3, 16, 16, 448)
+    torch.testing.assert_close(patches(levels, (3,)), levels[2].permute(0, 2, 3, 1))
+    assert patches(levels, (1, 2, 3)).shape == (3, 16, 16, 448)
+
+
+def test_a_foreign_patch_gives_its_image_the_highest_score():
+    """Rows for each seed, on a category whose only defective image holds a patch never seen."""
+    normal = [torch.zeros(4, 2, size, size) for size in (16, 8, 4)]
+    queries = [torch.zeros(3, 2, size, size) for size in (16, 8, 4)]
+    queries[2][2, :, 1, 1] = 1.0
+    held_out = Category(
+        benchmark="bench",
+        category="nut",
+        images=np.zeros((3, 64, 64, 1), np.uint8),
+        masks=np.zeros((3, 64, 64), bool),
+        has_mask=np.array([True, True, False]),
+        labels=np.array([0, 0, 1], np.uint8),
+        defects=np.array(["good", "good", "bent"]),
+        names=np.array(["a", "b", "c"]),
+        splits=np.array(["test"] * 3),
+        drawn=np.zeros(3, bool),
+        notes=(),
+    )
+    rows = score_seeds(normal, queries, held_out, (3,), params.load())
+    assert [row["seed"] for row in rows] == list(params.load().seeds)
+    assert {row["map"] for row in rows} == {"nearest_neighbour_3"}
+    assert all(row["image_auroc"] == 1.0 and row["pro"] is None for row in rows)

@@ -95,7 +95,7 @@ def test_subsets_without_drawn_defects_or_validation():
 def test_rows_without_real_masks():
     held_out = category()
     maps = maps_of(held_out)
-    rows = score_maps(held_out, maps, SETTINGS.evaluation, 16)
+    rows = score_maps(held_out, maps, SETTINGS.evaluation)
     assert [row["real_defects"] for row in rows] == [True, False, True, False]
     full = evaluation.full_size(maps, SIZE)
     scores = np.sort(full.reshape(len(full), -1), axis=1)[:, -16:].mean(1)
@@ -115,7 +115,7 @@ def test_rows_without_real_masks():
 
 def test_rows_with_real_masks():
     held_out = category(real_masks=True, drawn=False)
-    rows = score_maps(held_out, maps_of(held_out), SETTINGS.evaluation, 16)
+    rows = score_maps(held_out, maps_of(held_out), SETTINGS.evaluation)
     assert [row["real_defects"] for row in rows] == [True, True]
     assert all(0 < row[name] <= 1 for row in rows for name in METRICS)
 

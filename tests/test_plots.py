@@ -133,13 +133,15 @@ def test_score_histograms():
 
 def test_ablation_points():
     frame = ablations(("nut", "bolt"))
-    figure = plots.ablation_points(frame, ["image_auroc", "pro"], baseline=frame)
+    figure = plots.ablation_points(
+        frame, ["image_auroc", "pro"], baseline=frame.assign(map="nearest_neighbour")
+    )
     assert len(figure.axes) == 4
     found = texts(figure)
     for text in ("nut", "bolt", "image AUROC", "PRO", "encoder-decoder, segmentation"):
         assert text in found
     assert found.count("no masks") == 2
-    assert legend(figure)[-1] == "baseline"
+    assert legend(figure)[-1] == "nearest neighbour"
     points = [line for line in figure.axes[0].lines if len(line.get_xdata()) == 3]
     assert len(points) == len(STUDENTS) * len(plots.MAPS)
 

@@ -196,7 +196,7 @@ def test_conclusions(tables):
     for category in ("nut", "bolt"):
         line = next(line for line in found if line.startswith(f"- {category}: "))
         # Mean of 59.0 and 59.5 against 55.
-        assert "4.2 points above the nearest-neighbour baseline (59.2 against 55.0)" in line
+        assert "4.2 points above the baseline nearest neighbour (59.2 against 55.0)" in line
     below = tables._replace(baseline=tables.baseline.assign(image_auroc=0.6))
     assert "0.8 points below" in list(report.conclusions(below))[-1]
 
