@@ -135,7 +135,7 @@ def test_number_that_yaml_reads_as_text(tmp_path, key):
     [
         ("seeds", "[0, 1, 0]", "twice"),
         ("categories", "[wood, wood]", "twice"),
-        ("baseline.levels", "[1, 3]", "0 to 2"),
+        ("baseline.levels", "[[2, 4]]", "1 to 3"),
         ("dataset.root", "no/such/folder", "'no/such/folder'"),
         ("textures.root", "no/such/folder", "'no/such/folder'"),
     ],
