@@ -85,3 +85,8 @@ def test_every_module_has_a_test_file(path):
 def test_a_module_is_a_chapter():
     lines = {path.name: len(path.read_text("utf-8").splitlines()) for path in MODULES}
     assert max(lines.values()) <= 320, lines
+
+
+def test_the_shipped_params_are_the_quick_profile():
+    shipped = (ROOT / "params.yaml").read_text("utf-8")
+    assert shipped == (ROOT / "profiles/quick.yaml").read_text("utf-8")
