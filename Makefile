@@ -5,6 +5,10 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 # `python` in the commands of dvc.yaml is the environment's.
 ACTIVE := PATH="$(CURDIR)/$(BIN):$$PATH"
+DVC := $(ACTIVE) $(BIN)/python -m dvc
+# Items of the grid that train side by side, each on `threads` cores of params.yaml. Whatever is left
+# undone by them, `dvc repro` does at the end.
+JOBS ?= $(shell nproc 2> /dev/null || echo 2)
 
 .DEFAULT_GOAL := help
 .PHONY: help env study test lint format notebooks-clean record clean
@@ -27,7 +31,11 @@ study: env ## run every stage that is out of date, then say where the report is
 	@git rev-parse --is-inside-work-tree > /dev/null 2>&1 && test -f .dvc/config \
 	  || { echo "DVC needs a git checkout with .dvc/config: get the study with git clone," \
 	       "or run 'git init' in the unpacked folder" >&2; exit 1; }
-	$(ACTIVE) $(BIN)/python -m dvc repro
+	$(DVC) repro dataset textures
+	-@printf '%s\n' 'segmentation@*-plain-*' 'segmentation@*-denoising-*' 'baseline@*' \
+	    'segmentation@*-encoder_decoder-*' 'segmentation@*-full-*' \
+	  | $(ACTIVE) xargs -P $(JOBS) -I{} $(BIN)/python -m dvc repro --glob {}
+	$(DVC) repro
 	@$(BIN)/python -c 'import yaml; s = yaml.safe_load(open("params.yaml"))["study"]; \
 	  print(f"The report: reports/{s}/  The notebooks behind it: rendered/")'
 

@@ -134,6 +134,7 @@ class Params:
     study: Name
     categories: Annotated[tuple[Name, ...], Field(min_length=1)]
     seeds: Annotated[tuple[Number, ...], Field(min_length=1)]
+    threads: Count
     dataset: Dataset
     textures: Textures
     teacher: Teacher

@@ -172,7 +172,7 @@ def protocol(params):
 
 
 def device_name():
-    """The GPU's name, or the processor and the number of cores that torch uses."""
+    """The GPU's name, or the processor and the number of cores."""
     import torch
 
     if torch.cuda.is_available():
@@ -183,7 +183,7 @@ def device_name():
         model = next(x.split(":")[1].strip() for x in lines if x.startswith("model name"))
     except (OSError, StopIteration):
         pass  # not Linux
-    return f"{model}, {torch.get_num_threads()} CPU threads"
+    return f"{model}, {os.cpu_count()} CPU cores, no GPU"
 
 
 def markdown(frame):

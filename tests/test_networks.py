@@ -3,6 +3,7 @@
 import math
 import os
 import pickle
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
@@ -286,7 +287,8 @@ def test_weights_of_the_features_alone_load(plain, tmp_path):
     torch.save(plain.state_dict(), path)
     assert_same_features(Teacher("resnet10t", str(path)), plain)
     chosen = params.Teacher("resnet10t", str(path), (1, 2, 3))
-    assert_same_features(training.make_teacher(chosen), plain)
+    settings = replace(params.load(), teacher=chosen)
+    assert_same_features(training.make_teacher(settings), plain)
 
 
 class Trap:

@@ -389,7 +389,13 @@ def test_anomaly_maps(teacher, student):
 
 def test_make_teacher():
     chosen = replace(PARAMS.teacher, backbone="resnet10t", weights="random")
-    assert training.make_teacher(chosen).channels == [64, 128, 256]
+    before = torch.get_num_threads()
+    try:
+        teacher = training.make_teacher(replace(PARAMS, teacher=chosen, threads=1))
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
+    assert teacher.channels == [64, 128, 256]
 
 
 def test_images_to_tensors_and_back():
