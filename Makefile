@@ -32,9 +32,8 @@ study: env ## run every stage that is out of date, then say where the report is
 	  || { echo "DVC needs a git checkout with .dvc/config: get the study with git clone," \
 	       "or run 'git init' in the unpacked folder" >&2; exit 1; }
 	$(DVC) repro dataset textures
-	-@printf '%s\n' 'segmentation@*-plain-*' 'segmentation@*-denoising-*' 'baseline@*' \
-	    'segmentation@*-encoder_decoder-*' 'segmentation@*-full-*' \
-	  | $(ACTIVE) xargs -P $(JOBS) -I{} $(BIN)/python -m dvc repro --glob {}
+	@printf '%s\n' plain denoising encoder_decoder full | $(ACTIVE) xargs -P $(JOBS) -I{} sh -c \
+	  'dvc repro -s --glob "student@*-{}-[0-9]*"; dvc repro -s --glob "segmentation@*-{}-[0-9]*"; true'
 	$(DVC) repro
 	@$(BIN)/python -c 'import yaml; s = yaml.safe_load(open("params.yaml"))["study"]; \
 	  print(f"The report: reports/{s}/  The notebooks behind it: rendered/")'
