@@ -13,17 +13,22 @@ from lib import params, report
 from lib.params import ROOT
 
 
-def wall_time(timings, study_items):
-    """Seconds of each stage and of the whole run, from the last run of each item.
+def wall_time(timings, study_items, pause=60):
+    """Seconds of each stage, summed, and of the whole run, by the last run of each item.
 
-    The whole is from the first item's start to the last one's end; a pause in between counts.
+    timings: logs/timings.csv. Items may run side by side; a gap of over `pause` seconds, as before
+    a later rerun of some stages, does not count.
     """
     last = timings.drop_duplicates("item", keep="last")
-    last = last[last["item"].isin(study_items)]
-    starts = [datetime.fromisoformat(text) for text in last.start]
-    ends = [s + timedelta(seconds=x) for s, x in zip(starts, last.seconds, strict=True)]
-    stages = last.groupby("notebook", sort=False).seconds.agg(["count", "sum"])
-    return stages, (max(ends) - min(starts)).total_seconds()
+    last = last[last["item"].isin(study_items)].sort_values("start")
+    wall, reached = 0.0, None
+    for start, seconds in zip(map(datetime.fromisoformat, last.start), last.seconds, strict=True):
+        end = start + timedelta(seconds=seconds)
+        if reached is None or (start - reached).total_seconds() > pause:
+            reached = start
+        wall += max(0.0, (end - reached).total_seconds())
+        reached = max(end, reached)
+    return last.groupby("notebook", sort=False).seconds.agg(["count", "sum"]), wall
 
 
 def items(settings):

@@ -24,6 +24,13 @@ def test_wall_time_is_from_the_first_start_to_the_last_end(timings):
     assert stages["sum"].to_dict() == {"a.ipynb": 10.0, "b.ipynb": 20.0}
 
 
+def test_items_side_by_side_count_once_and_pauses_do_not(timings):
+    wall = provenance.wall_time(timings, ["a x", "b x", "other"])[1]
+    assert wall == 32.0 + 20.0  # a day lies in between
+    timings.loc[2, "start"] = "2026-01-02T00:00:05+00:00"
+    assert provenance.wall_time(timings, ["a x", "b x"])[1] == 25.0
+
+
 def test_an_unfinished_run_is_refused(timings):
     with pytest.raises(ValueError, match="run dvc repro first"):
         provenance.record(params.load(), "0" * 40, timings)
