@@ -40,6 +40,15 @@ def items(settings):
     return [*found, "textures", "ablations", "report", *(f"figures-{c}" for c in names)]
 
 
+def profile():
+    """The file of profiles/ that params.yaml is a copy of; a run of anything else is nobody's."""
+    content = (ROOT / "params.yaml").read_bytes()
+    for path in sorted((ROOT / "profiles").glob("*.yaml")):
+        if path.read_bytes() == content:
+            return f"profiles/{path.name}"
+    raise ValueError("params.yaml equals no file of profiles/; save it there and commit it first")
+
+
 def record(settings, commit, timings):
     """Text of reports/<study>/run.md."""
     needed = items(settings)
@@ -50,7 +59,7 @@ def record(settings, commit, timings):
     return "\n\n".join(
         [
             f"# How study `{settings.study}` was run",
-            f"Code and parameters: commit `{commit}`.",
+            f"Code: commit `{commit}`; parameters: `{profile()}` of that commit.",
             report.protocol(settings),
             f"Wall time, first stage to last: {wall / 60:.1f} minutes.",
             report.markdown(stages.round(0).astype(int).astype(str)),
@@ -59,12 +68,12 @@ def record(settings, commit, timings):
 
 
 def main():
-    """Write run.md, unless the code or parameters differ from the commit it would name."""
+    """Write run.md, unless the code or profiles differ from the commit it would name."""
     git = ("git", "-C", str(ROOT))
-    code = ("lib", "notebooks", "dvc.yaml", "params.yaml", "paper", "requirements.txt")
+    code = ("lib", "notebooks", "dvc.yaml", "profiles", "paper", "requirements.txt")
     changed = subprocess.run([*git, "diff", "--quiet", "HEAD", "--", *code], check=False).returncode
     if changed:
-        sys.exit("error: code or parameters differ from the last commit; commit and rerun first")
+        sys.exit("error: code or profiles differ from the last commit; commit and rerun first")
     head = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True)
     settings = params.load()
     try:
