@@ -32,8 +32,10 @@ study: env ## run every stage that is out of date, then say where the report is
 	  || { echo "DVC needs a git checkout with .dvc/config: get the study with git clone," \
 	       "or run 'git init' in the unpacked folder" >&2; exit 1; }
 	$(DVC) repro dataset textures
-	@printf '%s\n' plain denoising encoder_decoder full | $(ACTIVE) xargs -P $(JOBS) -I{} sh -c \
-	  'dvc repro -s --glob "student@*-{}-[0-9]*"; dvc repro -s --glob "segmentation@*-{}-[0-9]*"; true'
+	@{ for s in plain denoising encoder_decoder full; do \
+	     echo "student@*-$$s-[0-9]* segmentation@*-$$s-[0-9]*"; done; echo 'baseline@*'; } \
+	  | $(ACTIVE) xargs -P $(JOBS) -I{} sh -c \
+	    'set -f; for items in {}; do dvc repro -s --glob "$$items"; done; true'
 	$(DVC) repro
 	@$(BIN)/python -c 'import yaml; s = yaml.safe_load(open("params.yaml"))["study"]; \
 	  print(f"The report: reports/{s}/  The notebooks behind it: rendered/")'

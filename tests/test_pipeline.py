@@ -140,6 +140,7 @@ ALWAYS = {"check"}  # reads params.yaml as a whole and costs a second
 @pytest.mark.parametrize(
     ("key", "value", "stale"),
     [
+        ("threads", 2, TRAINED | SEGMENTED | BASELINE),
         ("dataset__split_seed", 1, DATA | {"report"}),
         ("textures__seed", 1, {"textures"}),
         ("teacher__levels", [1, 2, 4], TRAINED | SEGMENTED | BASELINE | {"report"}),
