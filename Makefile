@@ -11,7 +11,7 @@ DVC := $(ACTIVE) $(BIN)/python -m dvc
 JOBS ?= $(shell nproc 2> /dev/null || echo 2)
 
 .DEFAULT_GOAL := help
-.PHONY: help env study test lint format notebooks-clean record clean
+.PHONY: help env study mvtec test bench lint format notebooks-clean record clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 26
@@ -32,16 +32,20 @@ study: env ## run every stage that is out of date, then say where the report is
 	  || { echo "DVC needs a git checkout with .dvc/config: get the study with git clone," \
 	       "or run 'git init' in the unpacked folder" >&2; exit 1; }
 	$(DVC) repro dataset textures
-	@{ for s in plain denoising encoder_decoder full; do \
-	     echo "student@*-$$s-[0-9]* segmentation@*-$$s-[0-9]*"; done; echo 'baseline@*'; } \
-	  | $(ACTIVE) xargs -P $(JOBS) -I{} sh -c \
-	    'set -f; for items in {}; do dvc repro -s --glob "$$items"; done; true'
+	@$(BIN)/python -m lib.grid \
+	  | $(ACTIVE) xargs -P $(JOBS) -I{} sh -c 'dvc repro -s {} || true'
 	$(DVC) repro
 	@$(BIN)/python -c 'import yaml; s = yaml.safe_load(open("params.yaml"))["study"]; \
 	  print(f"The report: reports/{s}/  The notebooks behind it: rendered/")'
 
+mvtec: env ## get MVTec AD's archive, DTD and ResNet-18's weights; verify what is there
+	@$(BIN)/python -m lib.fetch
+
 test: env lint ## lint and tests
 	$(ACTIVE) $(BIN)/python -m pytest
+
+bench: env ## time the study beside a plain implementation: reports/benchmark/
+	$(BIN)/python -m bench.run
 
 lint: env ## ruff, without changing anything
 	$(BIN)/ruff check .

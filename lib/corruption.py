@@ -9,6 +9,8 @@ import math
 import torch
 import torch.nn.functional as F
 
+from lib.devices import take
+
 
 def uniform(shape, low, high, generator):
     """Uniform numbers in [low, high) on the generator's device."""
@@ -74,5 +76,5 @@ def corrupt(images, textures, generator, max_beta=0.8, **mask_settings):
     mask = perlin_mask(batch, size, generator, **mask_settings)
     choice = torch.randint(len(textures), (batch,), generator=generator, device=generator.device)
     beta = uniform((batch, 1, 1, 1), 0, max_beta, generator)
-    blended = beta * images + (1 - beta) * textures[choice] / 255
+    blended = beta * images + (1 - beta) * take(textures, choice) / 255
     return torch.where(mask > 0, blended, images), mask

@@ -12,7 +12,12 @@ METRICS = ["image_auroc", "pixel_auroc", "pixel_ap", "pro", "iap", "iap90"]
 COLUMNS = [
     *("benchmark", "category", "student", "denoising", "encoder_decoder", "map", "seed"),
     *METRICS,
-    "real_defects",
+    *("real_defects", "device"),
+]
+HEAD_COLUMNS = [
+    *("benchmark", "category", "head", "input", "l1_weight", "seed"),
+    *METRICS,
+    *("real_defects", "device"),
 ]
 
 
@@ -74,10 +79,27 @@ def score_students(held_out, settings, folder):
             item = {"student": student, "seed": seed}
             item |= {k: getattr(parts, k) for k in ("denoising", "encoder_decoder")}
             with np.load(folder / held_out.category / f"{student}-{seed}" / "maps.npz") as maps:
+                item["device"] = str(maps["device"])
                 for kind in MAPS:
                     scored = score_maps(held_out, maps[kind], settings.evaluation)
                     rows += [item | {"map": kind} | row for row in scored]
     return table(rows)
+
+
+def score_heads(held_out, settings, folder):
+    """Test rows of the declared heads on the full student (paper tables 5 and 6), in HEAD_COLUMNS.
+
+    folder: where results/segmentation/<category>/full-<head>-<seed>/maps.npz lie.
+    """
+    rows = []
+    for head, parts in settings.heads.items():
+        for seed in settings.seeds:
+            item = {"head": head, "seed": seed} | vars(parts)
+            with np.load(folder / held_out.category / f"full-{head}-{seed}" / "maps.npz") as maps:
+                item["device"] = str(maps["device"])
+                scored = score_maps(held_out, maps["segmentation"], settings.evaluation)
+            rows += [item | row for row in scored if row["split"] == "test"]
+    return pd.DataFrame(rows, columns=HEAD_COLUMNS)
 
 
 def table(rows):

@@ -10,6 +10,7 @@ rates, time left) to stderr; the saved file leaves stderr out, as it is never th
 import ast
 import io
 import os
+import shutil
 import sys
 import time
 from datetime import UTC, datetime
@@ -71,6 +72,7 @@ def run(notebook, output, parameters):
     unfinished.write_text(nbformat.writes(_tidied(executed)) + "\n", encoding="utf-8")
     os.replace(unfinished, output)
     evidence.unlink()
+    shutil.rmtree(ROOT / ".checkpoints" / item, ignore_errors=True)
 
 
 def _check_parameters(notebook, parameters):
@@ -92,6 +94,7 @@ def _check_parameters(notebook, parameters):
 
 def _execute(notebook, evidence, parameters, item):
     os.environ |= {
+        "STUDY_ITEM": item,  # whose checkpoints are whose
         "PYTHONHASHSEED": "0",
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",  # no note about frozen modules at each start
         "JUPYTER_PREFER_ENV_PATH": "1",  # this environment's kernel, not the user's

@@ -7,6 +7,7 @@ before anything trains and leaves FILE.
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -24,15 +25,21 @@ Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]{1,64}$")]
+Input = Literal["product", "concatenated", "distance"]
 Schedule = Literal["constant", "cosine"]
 Levels = Annotated[tuple[Number, ...], Field(min_length=1, max_length=3)]
+GET = "; `make mvtec` fetches what the paper's profile needs, data/README.md says what goes where"
 section = dataclass(frozen=True, config=ConfigDict(extra="forbid", strict=True))
 
 
 @section
 class Dataset:
-    source: Literal["elpv", "folder"]
+    source: Literal["elpv", "folder", "archive"]
     root: str
+    archive: str
+    archive_size: Number
+    archive_sha256: Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")]
+    strict: bool
     image_size: Annotated[int, Field(gt=0, le=4096, multiple_of=32)]  # the student's stride
     channels: Literal[1, 3]
     held_out: Annotated[float, Field(gt=0, lt=1)]
@@ -100,6 +107,7 @@ class Students:
 
 @section
 class Segmentation:
+    input: Input
     channels: Channels
     steps: Count
     batch_size: Count
@@ -107,6 +115,12 @@ class Segmentation:
     learning_rate_head: Rate
     schedule: Schedule
     gamma: Weight
+    l1_weight: Weight
+
+
+@section
+class Head:
+    input: Input
     l1_weight: Weight
 
 
@@ -135,6 +149,8 @@ class Params:
     categories: Annotated[tuple[Name, ...], Field(min_length=1)]
     seeds: Annotated[tuple[Number, ...], Field(min_length=1)]
     threads: Count
+    precision: Literal["auto", "fp32", "bf16"]
+    checkpoint_seconds: Weight
     dataset: Dataset
     textures: Textures
     teacher: Teacher
@@ -143,6 +159,7 @@ class Params:
     optimiser: Optimiser
     students: Students
     segmentation: Segmentation
+    heads: dict[Name, Head]
     evaluation: Evaluation
     baseline: Baseline
     figures: Figures
@@ -154,13 +171,37 @@ class Params:
             if twice := [value for value in values if values.count(value) > 1]:
                 raise ValueError(f"{key}: {twice[0]!r} is given twice")
         for key in ("dataset", "textures"):
-            if not (ROOT / getattr(self, key).root).is_dir():
-                raise ValueError(f"{key}.root: there is no folder {getattr(self, key).root!r}")
+            here = getattr(self, key)
+            if here.source == "folder" and not (ROOT / here.root).is_dir():
+                raise ValueError(f"{key}.root: there is no folder {here.root!r}{GET}")
+            if not (ROOT / here.root).exists():  # DVC watches it in any case
+                raise ValueError(f"{key}.root: there is no {here.root!r}; take requirements.txt")
+        if self.dataset.source == "archive":
+            archive = ROOT / self.dataset.archive
+            if not archive.is_file():
+                raise ValueError(f"dataset.archive: there is no file {self.dataset.archive!r}{GET}")
+            if archive.stat().st_size != self.dataset.archive_size:
+                raise ValueError(
+                    f"dataset.archive: {archive.name} has {archive.stat().st_size} bytes, expected "
+                    f"dataset.archive_size {self.dataset.archive_size}{GET}"
+                )
         if self.textures.min_side > self.textures.max_side:
             raise ValueError(f"textures.min_side: {self.textures.min_side} is above max_side")
+        weights = self.teacher.weights
+        named = weights in ("timm", "random") or weights.startswith("package:")
+        if not named and not (ROOT / weights).is_file():
+            raise ValueError(f"teacher.weights: there is no file {weights!r}{GET}")
         if any(level not in (1, 2, 3) for levels in self.baseline.levels for level in levels):
             raise ValueError(f"baseline.levels: {self.baseline.levels} must be levels 1 to 3")
         return self
+
+    def head(self, name: str) -> Segmentation:
+        """Settings of a segmentation network: the `method`, or a row of tables 5 and 6."""
+        if name == "method":
+            return self.segmentation
+        if name not in self.heads:
+            raise ValueError(f"heads: no {name!r}; known: {', '.join(self.heads) or 'none'}")
+        return replace(self.segmentation, **vars(self.heads[name]))
 
 
 class UniqueKeyLoader(yaml.SafeLoader):

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 import pandas as pd
 
-from lib import params, report
+from lib import grid, params, report
 from lib.params import ROOT
 
 
@@ -31,15 +31,6 @@ def wall_time(timings, study_items, pause=60):
     return last.groupby("notebook", sort=False).seconds.agg(["count", "sum"]), wall
 
 
-def items(settings):
-    """Names of all items of the declared grid, as logs/timings.csv has them."""
-    names, students = settings.categories, vars(settings.students)
-    runs = [f"{c}-{s}-{seed}" for c in names for s in students for seed in settings.seeds]
-    found = [f"{stage} {run}" for stage in ("student", "segmentation") for run in runs]
-    found += [f"{stage} {c}" for stage in ("dataset", "evaluation", "baseline") for c in names]
-    return [*found, "textures", "ablations", "report", *(f"figures-{c}" for c in names)]
-
-
 def profile():
     """The file of profiles/ that params.yaml is a copy of; a run of anything else is nobody's."""
     content = (ROOT / "params.yaml").read_bytes()
@@ -51,7 +42,7 @@ def profile():
 
 def record(settings, commit, timings):
     """Text of reports/<study>/run.md."""
-    needed = items(settings)
+    needed = grid.items(settings)
     if unknown := sorted(set(needed) - set(timings["item"])):
         raise ValueError(f"logs/timings.csv knows no run of {unknown[0]} here; run dvc repro first")
     stages, wall = wall_time(timings, needed)

@@ -4,12 +4,14 @@ import os
 import platform
 import shutil
 from importlib.metadata import version
-from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
 
-from lib.evaluation import METRICS, spread
+from lib import paper
+from lib.devices import device_name
+from lib.evaluation import HEAD_COLUMNS, METRICS, spread
+from lib.paper import markdown, paper_table4, real
 from lib.params import ROOT
 
 # The testable effects of the paper's table 4: (question, one row, the row it is compared with).
@@ -29,15 +31,17 @@ QUESTIONS = (
      ("full", "segmentation"), ("plain", "segmentation")),
 )  # fmt: skip
 PACKAGES = ("torch", "timm", "numpy", "scikit-learn", "scikit-image", "dvc", "papermill")
+FILES = ("ablations", "validation", "baseline", "heads")  # .csv of each frame of `Tables`
 HEADLINE_STAGES = ("dataset", "student", "segmentation", "evaluation", "baseline")
 
 
 class Tables(NamedTuple):
-    """Rows of the test split, of the validation split, and of the baseline (both splits)."""
+    """Rows of the test split, of the validation split, of the baseline (both) and of the heads."""
 
     test: pd.DataFrame
     validation: pd.DataFrame
     baseline: pd.DataFrame
+    heads: pd.DataFrame = pd.DataFrame(columns=HEAD_COLUMNS)
 
 
 def collect(results, categories):
@@ -48,26 +52,25 @@ def collect(results, categories):
 
     frame = read("evaluation")
     test, validation = (frame[frame.split == split] for split in ("test", "validation"))
-    return Tables(test.drop(columns="split"), validation.drop(columns="split"), read("baseline"))
+    heads = [pd.read_csv(results / "evaluation" / f"{name}-heads.csv") for name in categories]
+    return Tables(
+        test.drop(columns="split"),
+        validation.drop(columns="split"),
+        read("baseline"),
+        pd.concat([frame for frame in heads if len(frame)] or heads[:1]),
+    )
 
 
 def save_tables(tables, folder):
-    """Write ablations.csv (the contract's columns, test), validation.csv and baseline.csv."""
+    """Write ablations.csv (the contract's columns, test), validation, baseline and heads.csv."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name, frame in zip(("ablations", "validation", "baseline"), tables, strict=True):
+    for name, frame in zip(FILES, tables, strict=True):
         frame.to_csv(folder / f"{name}.csv", index=False, float_format="%.6f")
 
 
 def load_tables(folder):
     """What `save_tables` left."""
-    return Tables(
-        *(pd.read_csv(folder / f"{n}.csv") for n in ("ablations", "validation", "baseline"))
-    )
-
-
-def real(frame):
-    """Rows scored on real defects."""
-    return frame[frame.real_defects]
+    return Tables(*(pd.read_csv(folder / f"{name}.csv") for name in FILES))
 
 
 def test_rows(frame):
@@ -78,12 +81,6 @@ def test_rows(frame):
 def measured(frame):
     """The metrics that the rows have: pixel metrics need masks."""
     return [metric for metric in METRICS if frame[metric].notna().any()]
-
-
-def paper_table4():
-    """The paper's table 4, quoted, indexed by student and map, in percent."""
-    quoted = pd.read_csv(ROOT / "paper" / "table4.csv", comment="#")
-    return quoted.set_index(["student", "map"])
 
 
 def table4(tables):
@@ -171,26 +168,6 @@ def protocol(params):
     )
 
 
-def device_name():
-    """The GPU's name, or the processor and the number of cores."""
-    import torch
-
-    if torch.cuda.is_available():
-        return torch.cuda.get_device_name()
-    model = platform.processor() or platform.machine()
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        model = next(x.split(":")[1].strip() for x in lines if x.startswith("model name"))
-    except (OSError, StopIteration):
-        pass  # not Linux
-    return f"{model}, {os.cpu_count()} CPU cores, no GPU"
-
-
-def markdown(frame):
-    """A DataFrame with its index as a Markdown table."""
-    return frame.reset_index().to_markdown(index=False, disable_numparse=True)
-
-
 def copy_headline_notebooks(params):
     """Copy the notebooks of first category, full student, first seed beside the study's."""
     category, seed = params.categories[0], params.seeds[0]
@@ -207,8 +184,9 @@ def copy_headline_notebooks(params):
 def page(params, tables, notebooks):
     """reports/<study>/README.md: headline table, questions, figures, links to every notebook."""
     up = os.path.relpath(ROOT, ROOT / "reports" / params.study)
-    named = [f"rendered/{params.study}/{name}.ipynb" for name in ("ablations", "report")]
-    named += [f"rendered/{params.study}/figures-{name}.ipynb" for name in params.categories]
+    named = [f"rendered/{params.study}/{name}.ipynb" for name in ("ablations", "paper", "report")]
+    for kind in ("figures", "pro"):
+        named += [f"rendered/{params.study}/{kind}-{name}.ipynb" for name in params.categories]
     links = [f"- [{os.path.basename(path)}]({up}/{path})" for path in [*named, *notebooks]]
     figures = [f"![Hits, misses and false alarms: {name}](figures/{name}-outcomes.png)"
                for name in params.categories]  # fmt: skip
@@ -224,12 +202,13 @@ def page(params, tables, notebooks):
                 markdown(pixel_table(tables)),
                 "## The paper's questions (image AUROC, mean [least, greatest] over seeds)",
                 markdown(effects(tables.test)),
+                *paper.sections(tables.test, tables.heads),
                 *figures,
                 "## Notebooks\n\n" + "\n".join(links),
                 "The other items' notebooks lie in DVC's cache and, after `dvc repro`, "
                 f"in [rendered/items]({up}/rendered/items).",
                 "Tables: [ablations.csv](ablations.csv) (test), [validation.csv](validation.csv), "
-                "[baseline.csv](baseline.csv).",
+                "[baseline.csv](baseline.csv), [heads.csv](heads.csv).",
             ]
         )
         + "\n"

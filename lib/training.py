@@ -11,20 +11,12 @@ import time
 import torch
 
 from lib.anomaly_map import cosine_map
+from lib.checkpoint import Checkpoint, fingerprint
 from lib.corruption import corrupt, rotate, uniform
+from lib.devices import autocast, device, take, to_device
 from lib.losses import cosine_distance_loss, downsample_mask, focal_loss, l1_loss
-from lib.networks import (
-    SegmentationNetwork,
-    Student,
-    Teacher,
-    fold_batch_norm,
-    segmentation_input,
-)
-
-
-def device():
-    """The device to train on: the GPU where there is one."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+from lib.networks import SegmentationNetwork, Student, input_channels, segmentation_input
+from lib.teacher import Teacher, fold_batch_norm
 
 
 def make_teacher(params):
@@ -51,7 +43,8 @@ class Batches:
     def __init__(self, images, textures, batch_size, params, category, seed):
         self.images, self.textures = to_device(images), to_device(textures)
         self.generator = torch.Generator(device()).manual_seed(seed)
-        self.batch_size, self.params, self.order = batch_size, params, torch.empty(0)
+        self.batch_size, self.params = batch_size, params
+        self.order = torch.empty(0, dtype=torch.long, device=device())
         rules = params.augmentation.rotation
         self.rotation = rules.get(category, rules.get("default", "none"))
 
@@ -66,19 +59,23 @@ class Batches:
     def __next__(self):
         while len(self.order) < self.batch_size:  # fewer images than a batch: several epochs in one
             epoch = torch.randperm(
-                len(self.images), generator=self.generator, device=self.images.device
+                len(self.images), generator=self.generator, device=self.generator.device
             )
-            self.order = torch.cat([self.order.to(epoch), epoch])
+            self.order = torch.cat([self.order, epoch])
         self.index, self.order = self.order[: self.batch_size], self.order[self.batch_size :]
-        normal = self.images[self.index] / 255
+        normal = take(self.images, self.index) / 255
         normal = augment(normal, self.params.augmentation, self.rotation, self.generator)
         settings = vars(self.params.corruption)
         return normal, *corrupt(normal, self.textures, self.generator, **settings)
 
+    def state_dict(self):
+        """Where the stream stands: what is random and what is left of the epoch."""
+        return {"generator": self.generator.get_state(), "order": self.order}
 
-def to_device(images):
-    """uint8 (N, S, S, C) array -> (N, C, S, S) tensor on the training device."""
-    return torch.from_numpy(images).to(device()).permute(0, 3, 1, 2)
+    def load_state_dict(self, state):
+        """Go on where `state_dict` was taken."""
+        self.generator.set_state(state["generator"])
+        self.order = state["order"].to(device())
 
 
 def to_arrays(images):
@@ -106,41 +103,44 @@ def augment(images, augmentation, rotation, generator):
     return rotate(images - fill, degrees.deg2rad()) + fill
 
 
-def optimise(step_loss, groups, settings, optimiser, report):
+def optimise(step_loss, network, groups, settings, params, batches, key, name):
     """Run `settings.steps` SGD steps on `step_loss()`; returns about fifty (step, loss).
 
     groups: [(parameters, learning rate)]. The rate is constant or decays to 0 as half a cosine.
-    Raises FloatingPointError when the loss is NaN or infinite.
+    Goes on where an interrupted run of the same `key` was (lib/checkpoint.py). Raises
+    FloatingPointError when the loss is NaN or infinite.
     """
     sgd = torch.optim.SGD(
         [{"params": list(p), "lr": rate} for p, rate in groups],
-        momentum=optimiser.momentum,
-        weight_decay=optimiser.weight_decay,
+        **vars(params.optimiser),
+        fused=True,
     )
-    steps, history, every, start = (
-        settings.steps,
-        [],
-        max(1, settings.steps // 50),
-        time.monotonic(),
-    )
+    steps, history = settings.steps, []
     rate = {"constant": lambda _: 1.0, "cosine": lambda i: (1 + math.cos(math.pi * i / steps)) / 2}
     schedule = torch.optim.lr_scheduler.LambdaLR(sgd, rate[settings.schedule])
-    for step in range(1, steps + 1):
+    parts = {"network": network, "sgd": sgd, "schedule": schedule, "batches": batches}
+    checkpoint, step = Checkpoint(key, params.checkpoint_seconds), 0
+    if saved := checkpoint.load(name):
+        step, history = saved["step"], saved["history"]
+        for part, state in saved["parts"].items():
+            parts[part].load_state_dict(state)
+    first, start, every = step, time.monotonic(), max(1, steps // 50)
+    while step < steps:
         loss = step_loss()
         sgd.zero_grad()
         loss.backward()
         sgd.step()
         schedule.step()
+        step += 1
         if step % every == 0 or step == steps:  # the only host synchronisation
-            history.append((step, check_finite(loss.item(), step, report)))
-            speed = step * settings.batch_size / (time.monotonic() - start)
+            history.append((step, check_finite(loss.item(), step, name)))
+            speed = (step - first) * settings.batch_size / (time.monotonic() - start)
             left = (steps - step) * settings.batch_size / speed
-            print(
-                f"{report} step {step}/{steps}, loss {history[-1][1]:.4f}, "
-                f"{speed:.0f} images/s, {left:.0f} s left",
-                file=sys.stderr,
-                flush=True,
-            )
+            line = f"step {step}/{steps}, loss {history[-1][1]:.4f}, {speed:.0f} images/s"
+            print(f"{name} {line}, {left:.0f} s left", file=sys.stderr, flush=True)
+        if checkpoint.due():
+            states = {part: value.state_dict() for part, value in parts.items()}
+            checkpoint.save({"step": step, "history": history, "parts": states})
     return history
 
 
@@ -165,43 +165,64 @@ def train_student(teacher, images, textures, params, category, name, seed):
 
     def step_loss():
         normal, corrupted, _ = next(batches)
-        if known:  # the answer to an image never changes: one pass over the images is enough
-            target = [level[batches.index] for level in known]
-        else:
-            with torch.no_grad():
-                target = teacher(to_input(teacher, normal))
-        seen = to_input(teacher, corrupted if settings.denoising else normal)
-        return cosine_distance_loss(target, student(seen))
+        with autocast(params.precision):
+            if known:  # the answer to an image never changes: one pass over the images is enough
+                target = [level[batches.index] for level in known]
+            else:
+                with torch.no_grad():
+                    target = teacher(to_input(teacher, normal))
+            seen = to_input(teacher, corrupted if settings.denoising else normal)
+            answer = student(seen)
+        return cosine_distance_loss(target, [level.to(seen.dtype) for level in answer])
 
+    key = training_key(params, settings, category, seed, teacher, images, textures)
     groups = [(student.parameters(), settings.learning_rate)]
-    history = optimise(step_loss, groups, settings, params.optimiser, f"student {name}")
+    history = optimise(
+        step_loss, student, groups, settings, params, batches, key, f"student {name}"
+    )
     return student.eval(), history
 
 
-def train_segmentation(teacher, student, images, textures, params, category, seed):
-    """Phase 2: only the segmentation network learns, on corrupted images; (network, history)."""
-    settings = params.segmentation
+def train_segmentation(teacher, student, images, textures, params, category, seed, settings=None):
+    """Phase 2: only the segmentation network learns, on corrupted images; (network, history).
+
+    settings: the `segmentation` section, or what `params.head` gives for a row of tables 5 and 6.
+    """
+    settings = settings or params.segmentation
+    student.eval()  # its batch-norm statistics stay as phase 1 left them
     torch.manual_seed(seed)
-    network = SegmentationNetwork(sum(teacher.channels), settings.channels)
+    inputs = input_channels(teacher.channels, settings.input)
+    network = SegmentationNetwork(inputs, settings.channels)
     network = network.to(device(), memory_format=torch.channels_last).train()
     batches = Batches(images, textures, settings.batch_size, params, category, seed)
 
     def step_loss():
         _, corrupted, mask = next(batches)
-        with torch.no_grad():
-            seen = to_input(teacher, corrupted)
-            products = segmentation_input(teacher(seen), student(seen))
-        prediction = network(products)
+        with autocast(params.precision):
+            with torch.no_grad():
+                seen = to_input(teacher, corrupted)
+                levels = segmentation_input(teacher(seen), student(seen), settings.input)
+            prediction = network(levels)
         target = downsample_mask(mask, prediction.shape[-2:])
         focal = focal_loss(prediction, target, settings.gamma)
         return focal + settings.l1_weight * l1_loss(prediction, target)
 
+    key = training_key(
+        params, settings, category, seed, teacher, images, textures, student.state_dict()
+    )
     groups = [
         (network.residual.parameters(), settings.learning_rate_residual),
         (network.head.parameters(), settings.learning_rate_head),
     ]
-    history = optimise(step_loss, groups, settings, params.optimiser, "segmentation")
+    history = optimise(step_loss, network, groups, settings, params, batches, key, "segmentation")
     return network.eval(), history
+
+
+def training_key(params, settings, category, seed, teacher, *data):
+    """Name of the checkpoint: the hash of everything that decides a training."""
+    sections = ("threads", "precision", "augmentation", "corruption", "optimiser")
+    chosen = [getattr(params, section) for section in sections]
+    return fingerprint(*chosen, settings, category, seed, teacher.state_dict(), *data)
 
 
 def to_input(teacher, images):
@@ -212,21 +233,25 @@ def to_input(teacher, images):
 @torch.no_grad()
 def teacher_levels(teacher, images, batch_size=32):
     """The teacher's levels of uint8 images (N, S, S, C): three tensors with N rows."""
-    batches = to_device(images).split(batch_size)
-    levels = zip(*(teacher(to_input(teacher, batch / 255)) for batch in batches), strict=True)
+    images, rows = to_device(images), torch.arange(len(images), device=device())
+    batches = (take(images, batch) / 255 for batch in rows.split(batch_size))
+    levels = zip(*(teacher(to_input(teacher, batch)) for batch in batches), strict=True)
     return [torch.cat(level) for level in levels]
 
 
 @torch.inference_mode()
-def anomaly_maps(teacher, student, network, images, batch_size=32):
-    """Both maps of uint8 images (N, S, S, C): float32 (N, S/4, S/4) twice, on the CPU."""
-    cosine, segmentation = [], []
-    for batch in to_device(images).split(batch_size):
-        seen = to_input(teacher, batch / 255)
+def anomaly_maps(teacher, student, network, images, kind="product", batch_size=32):
+    """Both maps of uint8 images (N, S, S, C): float32 (N, S/4, S/4) twice, on the CPU.
+
+    kind: the input that `network` was trained on.
+    """
+    images, cosine, segmentation = to_device(images), [], []
+    for batch in torch.arange(len(images), device=device()).split(batch_size):
+        seen = to_input(teacher, take(images, batch) / 255)
         teacher_levels, student_levels = teacher(seen), student(seen)
         cosine.append(cosine_map(teacher_levels, student_levels)[:, 0].cpu())
-        products = segmentation_input(teacher_levels, student_levels)
-        segmentation.append(network(products)[:, 0].cpu())
+        levels = segmentation_input(teacher_levels, student_levels, kind)
+        segmentation.append(network(levels)[:, 0].cpu())
     return torch.cat(cosine).numpy(), torch.cat(segmentation).numpy()
 
 

@@ -6,7 +6,7 @@ import torch
 
 from lib import params
 from lib.baseline import distance_maps, memory_bank, patches, score_seeds
-from lib.benchmarks import Category
+from lib.category import Category
 
 
 def features(images=3, size=4, channels=5, seed=0):

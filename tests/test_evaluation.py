@@ -1,14 +1,15 @@
 """Rows, spreads, thresholds and the figures' view of a small finished run."""
 
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from lib import evaluation, metrics, params, plots
-from lib.benchmarks import Category
-from lib.evaluation import COLUMNS, MAPS, METRICS, View, score_maps, subsets
+from lib.category import Category
+from lib.evaluation import COLUMNS, HEAD_COLUMNS, MAPS, METRICS, View, score_maps, subsets
 
 SIZE, STRIDE = 32, 4
 KINDS = (
@@ -131,7 +132,7 @@ def run(tmp_path):
                 folder.mkdir(parents=True)
                 (folder / "history.csv").write_text("step,loss\n1,2.0\n2,1.0\n")
             maps = {kind: maps_of(held_out, 10 * seed + i) for i, kind in enumerate(MAPS)}
-            np.savez(folder / "maps.npz", **maps)
+            np.savez(folder / "maps.npz", **maps, device=f"device {seed}")
     return tmp_path, held_out
 
 
@@ -150,6 +151,7 @@ def test_score_students(run):
     assert frame[frame.real_defects].pixel_ap.isna().all()
     assert frame[~frame.real_defects][METRICS].notna().all(axis=None)
     assert (frame.benchmark == np.where(frame.real_defects, "toy", "toy_drawn")).all()
+    assert (frame.device == "device " + frame.seed.astype(str)).all()
 
 
 def test_score_students_names_the_missing_item(run):
@@ -157,6 +159,43 @@ def test_score_students_names_the_missing_item(run):
     (results / "segmentation" / "nut" / "denoising-1" / "maps.npz").unlink()
     with pytest.raises(FileNotFoundError, match="denoising-1"):
         evaluation.score_students(held_out, SETTINGS, results / "segmentation")
+
+
+HEADS = {
+    "focal_only": params.Head(input="product", l1_weight=0.0),
+    "distance": params.Head(input="distance", l1_weight=1.0),
+}
+
+
+def test_score_heads(run):
+    """Of the declared heads only, on test, each with its own maps and parameters."""
+    results, held_out = run
+    for number, (head, seed) in enumerate(product((*HEADS, "left_over"), SETTINGS.seeds)):
+        folder = results / "segmentation" / "nut" / f"full-{head}-{seed}"
+        folder.mkdir()
+        maps = {"cosine": np.zeros(1), "segmentation": maps_of(held_out, number, noise=2.0)}
+        np.savez(folder / "maps.npz", **maps, device=f"device {number}")
+    chosen = replace(SETTINGS, heads=HEADS)
+    frame = evaluation.score_heads(held_out, chosen, results / "segmentation")
+    assert list(frame.columns) == HEAD_COLUMNS
+    assert set(frame.benchmark) == {"toy", "toy_drawn"} and set(frame.category) == {"nut"}
+    assert len(frame) == 2 * 2 * 2  # heads, seeds, subsets of the test split
+    for number, ((name, head), seed) in enumerate(product(HEADS.items(), SETTINGS.seeds)):
+        rows = frame[(frame["head"] == name) & (frame.seed == seed)]
+        assert set(rows.input) == {head.input} and set(rows.l1_weight) == {head.l1_weight}
+        assert set(rows.device) == {f"device {number}"}
+        scored = score_maps(held_out, maps_of(held_out, number, noise=2.0), SETTINGS.evaluation)
+        expected = [row["image_auroc"] for row in scored if row["split"] == "test"]
+        assert rows.image_auroc.tolist() == pytest.approx(expected)
+    (results / "segmentation" / "nut" / "full-distance-1" / "maps.npz").unlink()
+    with pytest.raises(FileNotFoundError, match="full-distance-1"):
+        evaluation.score_heads(held_out, chosen, results / "segmentation")
+
+
+def test_score_no_heads(run):
+    results, held_out = run
+    frame = evaluation.score_heads(held_out, replace(SETTINGS, heads={}), results / "segmentation")
+    assert frame.empty and list(frame.columns) == HEAD_COLUMNS
 
 
 def rows(values, **more):

@@ -53,11 +53,68 @@ def test_shipped_file():
         loaded.study = "other"
 
 
+def needed(raw: dict) -> dict[str, bool]:
+    """What a profile names: {path: whether it is a folder}."""
+    found = {raw[key]["root"]: raw[key]["source"] == "folder" for key in ("dataset", "textures")}
+    if raw["dataset"]["source"] == "archive":
+        found[raw["dataset"]["archive"]] = False
+    weights = raw["teacher"]["weights"]
+    if weights != "timm" and not weights.startswith("package:"):
+        found[weights] = False
+    return found
+
+
+def put(root: Path, name: str, is_folder: bool) -> None:
+    (root / name if is_folder else (root / name).parent).mkdir(parents=True, exist_ok=True)
+    if not is_folder:
+        (root / name).touch()
+
+
 @pytest.mark.skipif(not PROFILES, reason="no profiles/")
 @pytest.mark.parametrize("path", PROFILES, ids=lambda path: path.stem)
-def test_profiles(path):
-    assert load(path).study
-    assert yaml.safe_load(path.read_text()).keys() == yaml.safe_load(TEXT).keys()
+def test_profiles(path, tmp_path, monkeypatch):
+    """In a folder that holds what the profile names, with an archive of 0 bytes."""
+    raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    assert raw.keys() == yaml.safe_load(TEXT).keys()
+    raw["dataset"]["archive_size"] = 0
+    mine = write(tmp_path, yaml.safe_dump(raw))
+    monkeypatch.setattr(params, "ROOT", tmp_path)
+    for name, is_folder in needed(raw).items():
+        message = fault(mine)
+        if is_folder or name != "requirements.txt":
+            assert "make mvtec" in message
+        put(tmp_path, name, is_folder)
+    loaded = load(mine)
+    assert loaded.study == raw["study"] and loaded.heads.keys() == raw["heads"].keys()
+    for head in loaded.heads:
+        assert loaded.head(head).steps == loaded.segmentation.steps
+
+
+def test_an_archive_of_another_size_is_refused(tmp_path, monkeypatch):
+    raw = yaml.safe_load(TEXT)
+    raw["dataset"] |= {"source": "archive", "archive": "a.tar.xz", "archive_size": 5}
+    mine = write(tmp_path, yaml.safe_dump(raw))
+    monkeypatch.setattr(params, "ROOT", tmp_path)
+    put(tmp_path, "requirements.txt", False)
+    assert "there is no file 'a.tar.xz'" in fault(mine)
+    (tmp_path / "a.tar.xz").write_bytes(b"four")
+    message = fault(mine)
+    assert "dataset.archive: a.tar.xz has 4 bytes, expected dataset.archive_size 5" in message
+    (tmp_path / "a.tar.xz").write_bytes(b"fives")
+    assert load(mine).dataset.archive_size == 5
+
+
+def test_heads(tmp_path):
+    one = "{other_1: {input: distance, l1_weight: 0.5}, l1_off: {input: product, l1_weight: 0.0}}"
+    loaded = load(changed(tmp_path, "heads", one))
+    assert loaded.head("method") is loaded.segmentation
+    expected = replace(loaded.segmentation, input="distance", l1_weight=0.5)
+    assert loaded.head("other_1") == expected
+    assert loaded.head("l1_off") == replace(loaded.segmentation, l1_weight=0.0)
+    with pytest.raises(ValueError, match=r"heads: no 'other'; known: other_1, l1_off$"):
+        loaded.head("other")
+    with pytest.raises(ValueError, match=r"heads: no 'other'; known: none$"):
+        load().head("other")
 
 
 def test_replace_checks_too():
@@ -95,6 +152,15 @@ def test_unknown_key(tmp_path, key):
         ("seeds", "[0, -1]", "-1"),
         ("dataset.source", "mvtec", "'mvtec'"),
         ("dataset.root", "null", "None"),
+        ("dataset.archive_size", "-1", "-1"),
+        ("dataset.archive_sha256", "abc", "'abc'"),
+        ("dataset.strict", "maybe", "'maybe'"),
+        ("precision", "fp16", "'fp16'"),
+        ("checkpoint_seconds", "-1.0", "-1.0"),
+        ("segmentation.input", "sum", "'sum'"),
+        ("heads", "{a: {input: sum, l1_weight: 1.0}}", "'sum'"),
+        ("heads", "{a: {input: product, l1_weight: -1.0}}", "-1.0"),
+        ("heads", "{a/b: {input: product, l1_weight: 1.0}}", "'a/b'"),
         ("dataset.image_size", "100", "100"),
         ("dataset.image_size", "'128'", "'128'"),
         ("dataset.image_size", "128.5", "128.5"),
@@ -193,7 +259,7 @@ def test_command(tmp_path):
     for name in ("lib/__init__.py", "lib/params.py", "params.yaml"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes((ROOT / name).read_bytes())
-    (tmp_path / "data").mkdir()
+    (tmp_path / "requirements.txt").touch()
     assert run(tmp_path, "results/check.txt").returncode == 0
     assert (tmp_path / "results" / "check.txt").is_file()
 

@@ -11,7 +11,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from lib import metrics, plots
-from lib.benchmarks import Category
+from lib.category import Category
 
 GENERATOR = np.random.default_rng(0)
 STUDENTS = ("plain", "encoder_decoder")

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from lib import params, provenance
+from lib import grid, params, provenance
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def test_an_unfinished_run_is_refused(timings):
 def test_a_finished_run_names_commit_and_minutes():
     settings = params.load()
     rows = [(item.split()[0], item, "2026-01-02T00:00:00+00:00", 60.0)
-            for item in provenance.items(settings)]  # fmt: skip
+            for item in grid.items(settings)]  # fmt: skip
     timings = pd.DataFrame(rows, columns=["notebook", "item", "start", "seconds"])
     text = provenance.record(settings, "c0ffee", timings)
     assert "commit `c0ffee`" in text and "1.0 minutes" in text

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from lib import params, report
-from lib.evaluation import COLUMNS, MAPS
+from lib.devices import device_name
+from lib.evaluation import COLUMNS, HEAD_COLUMNS, MAPS
 
 PARAMS = replace(params.load(), study="toy", categories=("nut", "bolt"), seeds=(0, 1))
 STUDENTS = {
@@ -52,6 +53,7 @@ def rows(points=None, categories=("nut", "bolt"), seeds=(0, 1), lift=0.0):
                     "seed": seed,
                     "image_auroc": score,
                     "real_defects": not drawn,
+                    "device": "Toy CPU",
                 }
                 | (pixel if drawn else {})
             )
@@ -66,12 +68,23 @@ def baseline_rows(categories=("nut", "bolt"), score=0.55):
     return frame.assign(denoising=None, encoder_decoder=None)
 
 
-def leave(results, categories, **more):
+def head_rows(category, heads=("focal_only", "distance"), score=0.8):
+    """Rows of the declared heads on real defects."""
+    row = {"benchmark": "toy", "category": category, "input": "product", "l1_weight": 0.5}
+    row |= {"image_auroc": score, "real_defects": True, "device": "Toy GPU"}
+    found = [row | {"head": head, "seed": seed} for head, seed in product(heads, (0, 1))]
+    return pd.DataFrame(found, columns=HEAD_COLUMNS)
+
+
+def leave(results, categories, heads=(), **more):
     for stage, frame in (("evaluation", rows(**more)), ("baseline", baseline_rows())):
         (results / stage).mkdir(parents=True, exist_ok=True)
         for name in categories:
             chosen = frame[frame.category == "nut"].assign(category=name)
             chosen.to_csv(results / stage / f"{name}.csv", index=False, float_format="%.6f")
+    for name in categories:
+        path = results / "evaluation" / f"{name}-heads.csv"
+        head_rows(name, heads).to_csv(path, index=False, float_format="%.6f")
 
 
 @pytest.fixture
@@ -83,22 +96,40 @@ def tables(tmp_path):
 def test_collect_declared_categories_only(tmp_path):
     leave(tmp_path, ["nut", "bolt", "left_over"])
     tables = report.collect(tmp_path, ["nut", "bolt"])
-    assert all(set(frame.category) == {"nut", "bolt"} for frame in tables)
+    assert all(set(frame.category) == {"nut", "bolt"} for frame in tables[:3])
+    assert tables.heads.empty and list(tables.heads.columns) == HEAD_COLUMNS
     assert list(tables.test.columns) == list(tables.validation.columns) == COLUMNS
     assert len(tables.test) == len(tables.validation) == 2 * 2 * 4 * 2 * 2
     with pytest.raises(FileNotFoundError, match="missing"):
         report.collect(tmp_path, ["nut", "missing"])
 
 
-def test_save_and_load(tmp_path, tables):
-    report.save_tables(tables, tmp_path / "reports" / "toy")
-    header = (tmp_path / "reports" / "toy" / "ablations.csv").read_text().splitlines()[0]
-    assert header == (
-        "benchmark,category,student,denoising,encoder_decoder,map,seed,"
-        "image_auroc,pixel_auroc,pixel_ap,pro,iap,iap90,real_defects"
-    )
-    loaded = report.load_tables(tmp_path / "reports" / "toy")
-    for found, expected in zip(loaded, tables, strict=True):
+def test_collect_heads(tmp_path):
+    leave(tmp_path, ["nut", "bolt", "left_over"], heads=["distance"])
+    heads = report.collect(tmp_path, ["nut", "bolt"]).heads
+    assert list(heads.columns) == HEAD_COLUMNS and len(heads) == 2 * 2
+    assert set(heads.category) == {"nut", "bolt"} and set(heads["head"]) == {"distance"}
+    # A category whose heads have not run leaves its rows out and no others.
+    head_rows("nut", heads=[]).to_csv(tmp_path / "evaluation" / "nut-heads.csv", index=False)
+    assert set(report.collect(tmp_path, ["nut", "bolt"]).heads.category) == {"bolt"}
+
+
+METRICS = "image_auroc,pixel_auroc,pixel_ap,pro,iap,iap90,real_defects,device"
+HEADERS = {
+    "ablations": f"benchmark,category,student,denoising,encoder_decoder,map,seed,{METRICS}",
+    "heads": f"benchmark,category,head,input,l1_weight,seed,{METRICS}",
+}
+
+
+@pytest.mark.parametrize("heads", [(), ("distance", "focal_only")])
+def test_save_and_load(tmp_path, heads):
+    leave(tmp_path, ["nut", "bolt"], heads)
+    tables, folder = report.collect(tmp_path, ["nut", "bolt"]), tmp_path / "reports" / "toy"
+    report.save_tables(tables, folder)
+    for name, header in HEADERS.items():
+        assert (folder / f"{name}.csv").read_text().splitlines()[0] == header
+    assert len(tables.heads) == 2 * 2 * len(heads)
+    for found, expected in zip(report.load_tables(folder), tables, strict=True):
         pd.testing.assert_frame_equal(
             found, expected.reset_index(drop=True), check_dtype=False, atol=1e-6
         )
@@ -205,7 +236,7 @@ def test_protocol():
     found = report.protocol(PARAMS)
     for text in ("toy", "nut, bolt", "128x128", "2 seeds", "tf_efficientnet_lite0", "torch 2."):
         assert text in found
-    assert report.device_name()
+    assert f"Device: {device_name()}." in found
 
 
 def test_page(tables):
@@ -228,6 +259,16 @@ def test_page(tables):
         assert text in page
     assert "nan" not in page.lower().replace("nano", "")
     assert page.count("98.6") == 1  # the paper's number stands in the quoted column only
+
+
+def test_page_of_mvtec_stands_beside_the_paper(tmp_path):
+    leave(tmp_path, ["bottle", "screw"], heads=["distance"])
+    tables = report.collect(tmp_path, ["bottle", "screw"])
+    page = report.page(replace(PARAMS, categories=("bottle", "screw")), tables, [])
+    assert "2 of 15 categories, 2 seeds" in page and "### Tables 5 and 6" in page
+    assert page.index("## Beside the paper") < page.index("## Notebooks")
+    (line,) = (line for line in page.splitlines() if line.startswith("| distance"))
+    assert [cell.strip() for cell in line.split("|")][3:5] == ["80.0 ± 0.0", "98.5"]  # ours, quoted
 
 
 def test_markdown_keeps_numbers_as_they_are():

@@ -1,0 +1,71 @@
+"""Take an interrupted training up where it was, to the same bits.
+
+A checkpoint lies outside every stage's outputs, in .checkpoints/<item>/, under a name that is a
+hash of all that decides the result. A changed parameter, image or line of code therefore never
+finds it, and starts anew. lib/notebook.py removes an item's folder once its notebook is finished.
+"""
+
+import hashlib
+import os
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from lib.devices import device_name
+
+FOLDER = Path(__file__).parents[1] / ".checkpoints"
+CODE = ("anomaly_map", "checkpoint", "corruption", "devices", "losses", "networks", "teacher",
+        "training", "upsampled")  # fmt: skip
+
+
+def fingerprint(*parts):
+    """Hash of what decides a training: settings, arrays and state dicts, code, torch, device."""
+    digest = hashlib.sha256(f"{torch.__version__} {device_name()}".encode())
+    for name in CODE:
+        digest.update((Path(__file__).parent / f"{name}.py").read_bytes())
+    for part in parts:
+        for value in part.values() if isinstance(part, dict) else [part]:
+            value = value.detach().cpu().numpy() if torch.is_tensor(value) else value
+            whole = isinstance(value, np.ndarray)
+            digest.update(np.ascontiguousarray(value).data if whole else repr(value).encode())
+    return digest.hexdigest()
+
+
+class Checkpoint:
+    """One training's file. `every`: least seconds between two writes."""
+
+    def __init__(self, key, every):
+        folder = FOLDER / os.environ.get("STUDY_ITEM", "by hand")
+        self.path, self.every, self.written = folder / f"{key}.pt", every, time.monotonic()
+
+    def load(self, name):
+        """The saved state on the CPU, or None; a damaged file is dropped with a message."""
+        if not self.path.exists():
+            return None
+        try:
+            state = torch.load(self.path, map_location="cpu", weights_only=True)
+        except Exception as error:  # a damaged file can raise almost anything
+            print(f"{name}: damaged {self.path.name} dropped ({error})", file=sys.stderr)
+            self.path.unlink(missing_ok=True)
+            return None
+        print(f"{name}: going on after step {state['step']}", file=sys.stderr, flush=True)
+        return state
+
+    def due(self):
+        """Whether it is time to write."""
+        return time.monotonic() - self.written >= self.every
+
+    def save(self, state):
+        """Write `state` beside the file, then put it in its place, so that no half is ever seen."""
+        partial = self.path.with_suffix(f".{os.getpid()}.partial")
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            torch.save(state, partial)
+            os.replace(partial, self.path)
+        except (OSError, RuntimeError) as error:  # training goes on without: nothing is lost yet
+            partial.unlink(missing_ok=True)
+            print(f"no checkpoint written: {error}", file=sys.stderr, flush=True)
+        self.written = time.monotonic()

@@ -1,0 +1,73 @@
+"""Which device trains, what it is called in tables, and which precision pays on it."""
+
+import os
+import platform
+from pathlib import Path
+
+import torch
+
+
+def device():
+    """The device to train on: the GPU where there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def device_name():
+    """The GPU's name, or the processor and the number of cores."""
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    model = _cpu("model name") or platform.processor() or platform.machine()
+    return f"{model}, {os.cpu_count()} CPU cores, no GPU"
+
+
+def _cpu(key):
+    """A line of Linux's /proc/cpuinfo; empty elsewhere."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return ""
+    return next((x.split(":", 1)[1].strip() for x in lines if x.startswith(key)), "")
+
+
+def pays_bf16():
+    """Whether the device multiplies matrices faster in bf16: tensor cores, AVX512-BF16 or AMX.
+
+    Without such units a CPU emulates bf16 and is slower than in fp32.
+    """
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return bool({"avx512_bf16", "amx_bf16"} & set(_cpu("flags").split()))
+
+
+def autocast(precision):
+    """Context of the forward passes of training: `fp32`, `bf16`, or `auto`, bf16 where it pays.
+
+    Weights, losses and the maps that are scored stay in fp32.
+    """
+    chosen = precision == "bf16" or (precision == "auto" and pays_bf16())
+    return torch.autocast(device().type, torch.bfloat16, enabled=chosen)
+
+
+def to_device(images):
+    """uint8 array (N, S, S, C) -> tensor (N, C, S, S) on the training device.
+
+    What would fill more than half of the GPU's free memory stays in pinned host memory, from where
+    `take` fetches each batch.
+    """
+    tensor = torch.from_numpy(images).permute(0, 3, 1, 2)
+    if device().type == "cpu":
+        return tensor
+    free, _ = torch.cuda.mem_get_info()
+    if tensor.nbytes > free / 2:
+        print(
+            f"{tensor.nbytes / 1e9:.1f} GB stay in host memory, the GPU has {free / 1e9:.1f} free"
+        )
+        return tensor.pin_memory()
+    return tensor.to(device())
+
+
+def take(images, index):
+    """Rows `index` of what `to_device` gave, on the training device."""
+    if images.device == index.device:
+        return images[index]
+    return images[index.to(images.device)].to(index.device, non_blocking=True)

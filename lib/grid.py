@@ -1,0 +1,64 @@
+"""The declared grid: its items, in chains that can train side by side, and what it costs.
+
+python -m lib.grid          a line of DVC stage names a chain, for `make study`
+python -m lib.grid cost     trainings and steps of the grid
+"""
+
+import sys
+
+from lib import params
+
+
+def items(settings):
+    """Names of all items as logs/timings.csv has them."""
+    names, seeds = settings.categories, settings.seeds
+    runs = [f"{c}-{s}-{seed}" for c in names for s in vars(settings.students) for seed in seeds]
+    found = [f"{stage} {run}" for stage in ("student", "segmentation") for run in runs]
+    heads = [f"{c}-{h}-{seed}" for c in names for h in settings.heads for seed in seeds]
+    found += [f"segmentation {head}" for head in heads]
+    found += [f"{stage} {c}" for stage in ("dataset", "evaluation", "baseline") for c in names]
+    found += [f"{stage}-{c}" for stage in ("pro", "figures") for c in names]
+    return [*found, "textures", "ablations", "paper", "report"]
+
+
+def chains(settings):
+    """Stage names in lists: within one each waits for those before it, between them nothing waits.
+
+    One chain is one `dvc` process, for DVC starts slowly. While one chain's item loads its
+    libraries, the items of the others keep the device busy.
+    """
+    for category in settings.categories:
+        for student in vars(settings.students):
+            stages = ["student", "segmentation"]
+            chain = [f"{s}@{category}-{student}-{seed}" for s in stages for seed in settings.seeds]
+            heads = settings.heads if student == "full" else ()
+            yield chain + [f"heads@{category}-{h}-{seed}" for h in heads for seed in settings.seeds]
+        yield [f"baseline@{category}"]
+
+
+def cost(settings):
+    """{phase: (trainings, steps of each)} of the whole grid."""
+    runs = len(settings.categories) * len(settings.seeds)
+    found = {f"student {name}": (runs, s.steps) for name, s in vars(settings.students).items()}
+    networks = len(vars(settings.students)) + len(settings.heads)
+    return found | {"segmentation": (runs * networks, settings.segmentation.steps)}
+
+
+def main(arguments):
+    """The command line; returns the exit status."""
+    try:
+        settings = params.load()
+    except (ValueError, FileNotFoundError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    if arguments == ["cost"]:
+        for phase, (trainings, steps) in cost(settings).items():
+            print(f"{phase}: {trainings} trainings of {steps} steps, {trainings * steps} steps")
+    else:
+        for chain in chains(settings):
+            print(*chain)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

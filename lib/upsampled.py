@@ -1,0 +1,80 @@
+"""3x3 convolutions over bilinearly up-sampled maps, computed mostly at the maps' own resolution.
+
+Up-sampling is linear, acts on each channel alone and so commutes with the mixing of channels. The
+nine taps of the kernel mix channels at low resolution, where there are few positions; what is left
+for the full resolution is to interpolate and shift the nine results, as products with two small
+matrices. The result is the convolution's, zero padding included, to rounding.
+"""
+
+from functools import lru_cache
+
+import torch
+import torch.nn.functional as F
+
+from lib.anomaly_map import resize
+
+
+def convolve_levels(conv, levels, size):
+    """`conv` over `levels`, brought to `size` and concatenated: (N, O, *size).
+
+    conv: 3x3 with padding 1 or 1x1, without bias; levels: list of (N, C_i, h_i, w_i). A convolution
+    is a sum over its input channels, so each level may take the way that needs less work.
+    """
+    weights = conv.weight.split([level.shape[1] for level in levels], dim=1)
+    small, large = [], []
+    for part in zip(levels, weights, strict=True):
+        (small if saves_work(part[0], part[1], size) else large).append(part)
+    cheaper = {1: conv1x1_at_low_resolution, 3: conv3x3_at_low_resolution}[conv.kernel_size[0]]
+    results = [cheaper(level, weight, size) for level, weight in small]
+    if large:
+        together = torch.cat([resize(level, size) for level, _ in large], dim=1)
+        weight = torch.cat([weight for _, weight in large], dim=1)
+        results.append(F.conv2d(together, weight, padding=conv.padding))
+    return sum(results)
+
+
+def saves_work(level, weight, size):
+    """Whether low resolution needs less than half of the multiplications for an output."""
+    (_, channels, h, w), (height, width) = level.shape, size
+    if (h, w) == tuple(size) or level.device.type != "cpu":  # measured on CPUs only
+        return False
+    if weight.shape[-1] == 1:
+        return True
+    interpolation = 9 * w * h / height + 3 * h
+    return 9 * channels > 2 * (9 * channels * h * w / (height * width) + interpolation)
+
+
+def conv1x1_at_low_resolution(level, weight, size):
+    """A 1x1 convolution, then the resizing."""
+    return resize(F.conv2d(level, weight), size)
+
+
+def conv3x3_at_low_resolution(level, weight, size):
+    """A 3x3 convolution over the resized level, its channels mixed at (h, w)."""
+    n, channels, h, w = level.shape
+    height, width = size
+    rows = shifted_interpolation(h, height, level.dtype).to(level.device)
+    columns = shifted_interpolation(w, width, level.dtype).to(level.device)
+    columns = columns.permute(1, 2, 0).reshape(1, width, 3 * w).expand(n * h, -1, -1)
+    positions = level.permute(0, 2, 3, 1)
+    result = None
+    for kernel_row, row in zip(weight.unbind(2), rows, strict=True):
+        mixed = F.linear(positions, kernel_row.permute(2, 0, 1).reshape(-1, channels))
+        across = torch.bmm(columns, mixed.reshape(n * h, 3 * w, -1)).view(n, h, -1)
+        row = row.expand(n, -1, -1)
+        result = torch.bmm(row, across) if result is None else torch.baddbmm(result, row, across)
+    return result.view(n, height, width, -1).permute(0, 3, 1, 2)
+
+
+@lru_cache
+@torch.inference_mode(False)  # what is kept serves training too
+def shifted_interpolation(source, target, dtype=torch.float32):
+    """Matrices (3, target, source): what tap -1, 0 or 1 of a kernel sees of an up-sampled line.
+
+    Row i of matrix d holds the weights of the source positions in up-sampled position i + d - 1;
+    positions outside are the zeros that the convolution pads with.
+    """
+    lines = torch.eye(source, dtype=torch.float64).unsqueeze(0)
+    lines = F.interpolate(lines, size=target, mode="linear", align_corners=False)[0].T
+    padded = F.pad(lines, (0, 0, 1, 1))
+    return torch.stack([padded[d : d + target] for d in range(3)]).to(dtype)

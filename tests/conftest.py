@@ -1,0 +1,27 @@
+import pytest
+import torch
+from toys import write_nut
+
+from lib import checkpoint
+from lib.devices import device
+from lib.teacher import Teacher
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _checkpoints_outside_the_repository(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checkpoint, "FOLDER", tmp_path_factory.mktemp("checkpoints"))
+        yield
+
+
+@pytest.fixture
+def root(tmp_path):
+    """A folder in MVTec AD layout, called toys, with the one category `nut`."""
+    return write_nut(tmp_path / "toys")
+
+
+@pytest.fixture(scope="module")
+def teacher():
+    """The teacher that is quick to build, with the levels of ResNet-18 and random weights."""
+    torch.manual_seed(0)
+    return Teacher("resnet10t", "random").to(device())

@@ -1,0 +1,305 @@
+"""A killed training goes on to the same bits, and never on from anything but itself."""
+
+import errno
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from runs import IMAGES, SHIPPED, TEXTURES, identical, network_of, state, student_of, tiny
+
+from lib import checkpoint, training
+from lib.checkpoint import Checkpoint, fingerprint
+from lib.teacher import Teacher
+
+STEPS, KILLED_AT = 6, 4
+LOSSES = {"student": "cosine_distance_loss", "segmentation": "focal_loss"}
+AUGMENTATION = {"augmented": {"flips": True, "rotation": {"default": "right_angles"}}}
+AUGMENTATION["still"] = {"flips": False, "rotation": {"default": "none"}}
+
+
+class Killed(Exception):
+    """What ends a training from outside."""
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    """Where checkpoints lie; not there at first."""
+    folder = tmp_path / "checkpoints"
+    monkeypatch.setattr(checkpoint, "FOLDER", folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def frozen(teacher):
+    return student_of(teacher)[0]
+
+
+@pytest.fixture
+def train(teacher, frozen, monkeypatch):
+    """Train one phase, to the end or until killed in a step; notes the steps it took."""
+    settings = {
+        name: replace(tiny(STEPS, **rules), checkpoint_seconds=0.0)
+        for name, rules in AUGMENTATION.items()
+    }
+
+    def train(phase="student", rules="augmented", category="nut", killed_at=0, **changed):
+        loss, train.steps = getattr(training, LOSSES[phase]), 0
+
+        def counted(*arguments):
+            train.steps += 1
+            if train.steps == killed_at:
+                raise Killed
+            return loss(*arguments)
+
+        chosen = {"chosen": replace(settings[rules], **changed), "category": category}
+        with monkeypatch.context() as patch:
+            patch.setattr(training, LOSSES[phase], counted)
+            if phase == "student":
+                return student_of(teacher, **chosen)
+            return network_of(teacher, frozen, **chosen)
+
+    return train
+
+
+def killed(train, *arguments, **options):
+    with pytest.raises(Killed):
+        train(*arguments, **{"killed_at": KILLED_AT} | options)
+
+
+def same(one, other):
+    """Networks equal bit for bit, and the same losses."""
+    return identical(one[0], state(other[0])) and one[1] == other[1]
+
+
+def left(folder):
+    return sorted(os.listdir(folder)) if folder.is_dir() else []
+
+
+# Resuming
+
+
+@pytest.mark.parametrize("rules", AUGMENTATION)
+@pytest.mark.parametrize("phase", LOSSES)
+def test_a_killed_training_goes_on_to_the_same_bits(train, folder, phase, rules, capsys):
+    whole = train(phase, rules)
+    assert train.steps == STEPS and left(folder) == []
+    killed(train, phase, rules)
+    assert len(left(folder)) == 1
+    killed(train, phase, rules, killed_at=2)  # and again, after one more step
+    capsys.readouterr()
+    resumed = train(phase, rules)
+    assert train.steps == STEPS - KILLED_AT
+    assert [step for step, _ in resumed[1]] == list(range(1, STEPS + 1))
+    assert same(resumed, whole) and left(folder) == []
+    assert f"{phase}" in (said := capsys.readouterr().err) and "going on after step 4" in said
+
+
+def test_the_last_written_state_counts_and_later_steps_are_taken_again(train, monkeypatch):
+    whole = train()
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoint, "due", lambda _: train.steps == 2)
+        killed(train)
+    resumed = train(checkpoint_seconds=1000.0)  # how often is no part of what is trained
+    assert train.steps == STEPS - 2 and same(resumed, whole)
+
+
+def test_due_after_the_given_seconds(monkeypatch):
+    clock = [100.0]
+    monkeypatch.setattr(checkpoint.time, "monotonic", lambda: clock[-1])
+    kept, due = Checkpoint("key", 20.0), {}
+    for now in (100, 119, 120, 130, 139, 140):
+        clock.append(now)
+        if due.setdefault(now, kept.due()):
+            kept.save({})
+    assert [now for now, is_due in due.items() if is_due] == [120, 140]
+
+
+def test_nothing_is_written_before_it_is_due(train, folder):
+    killed(train, checkpoint_seconds=1000.0)
+    assert left(folder) == []
+    train()
+    assert train.steps == STEPS
+
+
+def test_one_category_never_continues_another(train, folder):
+    whole = train(category="bolt")
+    killed(train, category="nut")
+    (of_nut,) = left(folder)
+    assert same(train(category="bolt"), whole) and train.steps == STEPS
+    assert left(folder) == [of_nut]  # still waits for its own
+    train(category="nut")
+    assert train.steps == STEPS - KILLED_AT + 1 and left(folder) == []
+
+
+def test_one_phase_or_setting_never_continues_another(train, folder):
+    killed(train, "student")
+    killed(train, "segmentation")
+    killed(train, "student", "still")
+    killed(train, "student", optimiser=replace(SHIPPED.optimiser, momentum=0.8))
+    assert len(left(folder)) == 4
+    train("student", threads=SHIPPED.threads + 1)
+    assert train.steps == STEPS
+
+
+# Files that cannot be used or written
+
+
+def damage(kind, path):
+    content = path.read_bytes()
+    if kind == "flipped bit":
+        content = bytes([*content[:-30], content[-30] ^ 64, *content[-29:]])
+    kept = {"empty": 0, "begun": 3, "a tenth": len(content) // 10, "half": len(content) // 2}
+    kept |= {"nearly whole": len(content) - 1, "flipped bit": len(content)}
+    path.write_bytes(b"no checkpoint" if kind == "text" else content[: kept[kind]])
+
+
+@pytest.mark.parametrize(
+    "kind", ["empty", "begun", "a tenth", "half", "nearly whole", "flipped bit", "text"]
+)
+def test_a_damaged_checkpoint_is_dropped_and_training_starts_anew(train, folder, kind, capsys):
+    whole = train()
+    killed(train)
+    (name,) = left(folder)
+    damage(kind, folder / name)
+    capsys.readouterr()
+    again = train()
+    assert f"student full: damaged {name} dropped" in capsys.readouterr().err
+    assert train.steps == STEPS and same(again, whole) and left(folder) == []
+
+
+def test_a_full_disk_lets_training_go_on(train, folder, monkeypatch, capsys):
+    whole = train()
+
+    def full(state, path):
+        Path(path).write_bytes(b"half of it")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    assert same(train(), whole) and train.steps == STEPS
+    assert left(folder) == []
+    said = capsys.readouterr().err
+    assert said.count("no checkpoint written: ") == STEPS - 1 and "No space left" in said
+
+
+def test_a_folder_that_cannot_be_made_lets_training_go_on(train, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(checkpoint, "FOLDER", tmp_path / "nowhere" / "checkpoints")
+    train()
+    assert train.steps == STEPS and "no checkpoint written: " in capsys.readouterr().err
+
+
+def test_a_write_that_fails_keeps_the_earlier_state(train, folder, monkeypatch):
+    whole, save = train(), torch.save
+    killed(train, killed_at=3)  # two steps are kept
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    killed(train, killed_at=2)
+    assert len(left(folder)) == 1
+    monkeypatch.setattr(torch, "save", save)
+    assert same(train(), whole) and train.steps == STEPS - 2
+
+
+def test_state_and_file():
+    kept = Checkpoint("key", 0.0)
+    assert kept.path == checkpoint.FOLDER / "key.pt" and kept.due() and kept.load("it") is None
+    content = {"step": 3, "history": [(1, 0.1)], "parts": {"a": {"w": torch.eye(2)}}}
+    kept.save(content)
+    assert left(checkpoint.FOLDER) == ["key.pt"]
+    found = Checkpoint("key", 0.0).load("it")
+    assert str(found) == str(content) and Checkpoint("other", 0.0).load("it") is None
+    kept.remove()
+    kept.remove()  # nothing to forget is no fault
+    assert left(checkpoint.FOLDER) == []
+
+
+# What decides a training
+
+
+@pytest.fixture(scope="module")
+def key(teacher, frozen):
+    """The name of a training, with anything about it changed."""
+
+    def key(teacher=teacher, images=IMAGES, textures=TEXTURES, student=frozen, **changed):
+        rest = {"settings": SHIPPED.segmentation, "category": "nut", "seed": 0}
+        rest |= {name: changed.pop(name) for name in list(changed) if name in rest}
+        data = images, textures, student.state_dict()
+        chosen = replace(SHIPPED, **changed)
+        return training.training_key(chosen, *rest.values(), teacher, *data)
+
+    return key
+
+
+def one_more(array):
+    """The same array but for one pixel, by one grey level."""
+    array = array.copy()
+    array.flat[-1] ^= 1
+    return array
+
+
+CHANGED = {
+    "seed": 1,
+    "category": "bolt",
+    "settings": replace(SHIPPED.segmentation, gamma=3.0),
+    "threads": SHIPPED.threads + 1,
+    "precision": "bf16",
+    "augmentation": replace(SHIPPED.augmentation, fill=113),
+    "corruption": replace(SHIPPED.corruption, threshold=0.4),
+    "optimiser": replace(SHIPPED.optimiser, momentum=0.8),
+    "images": one_more(IMAGES),
+    "textures": one_more(TEXTURES),
+}
+
+
+@pytest.mark.parametrize("name", CHANGED)
+def test_whatever_decides_a_training_changes_its_name(key, name):
+    assert key() == key() and key(**{name: CHANGED[name]}) != key()
+
+
+def test_other_weights_change_its_name(key, teacher, frozen):
+    torch.manual_seed(1)
+    assert key(teacher=Teacher("resnet10t", "random").to(training.device())) != key()
+    assert key(student=student_of(teacher, seed=1)[0]) != key()
+
+
+def test_what_changes_no_result_keeps_its_name(key):
+    others = {"study": "other", "checkpoint_seconds": 1.0, "seeds": (7,), "heads": {}}
+    others |= {"evaluation": replace(SHIPPED.evaluation, top_pixels=1), "categories": ("a", "b")}
+    assert key(**others) == key()
+    plain = fingerprint(IMAGES)  # kind of container and memory layout do not count
+    assert fingerprint({"a": torch.from_numpy(IMAGES)}) == plain
+    assert fingerprint(np.asfortranarray(IMAGES)) == plain
+
+
+def test_code_torch_and_device_change_its_name(tmp_path, monkeypatch):
+    before = fingerprint(1)
+    for patched, name in ((checkpoint, "device_name"), (torch, "__version__")):
+        with monkeypatch.context() as patch:
+            patch.setattr(patched, name, "other" if name == "__version__" else lambda: "other")
+            assert fingerprint(1) != before
+    lib = Path(checkpoint.__file__).parent
+    for path in lib.glob("*.py"):
+        shutil.copy(path, tmp_path)
+    monkeypatch.setattr(checkpoint, "__file__", str(tmp_path / "checkpoint.py"))
+    assert fingerprint(1) == before
+    for name in checkpoint.CODE:
+        with (tmp_path / f"{name}.py").open("a") as file:
+            file.write("# changed\n")
+        assert fingerprint(1) != before
+        shutil.copy(lib / f"{name}.py", tmp_path)
+
+
+def test_all_code_that_trains_is_counted():
+    """Every module of lib that training imports, directly or not; compat only helps to import."""
+    lib, found, todo = Path(checkpoint.__file__).parent, set(), {"training"}
+    while todo:
+        found |= (now := todo)
+        lines = "\n".join((lib / f"{name}.py").read_text("utf-8") for name in now).splitlines()
+        imports = [line.split() for line in lines if line.lstrip().startswith("from lib.")]
+        todo = {words[1].removeprefix("lib.") for words in imports} - found
+    assert found - {"compat"} == set(checkpoint.CODE)

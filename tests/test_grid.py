@@ -1,0 +1,45 @@
+"""The grid as chains of DVC stages, as items of the log, and as a number of steps."""
+
+from dataclasses import replace
+
+from lib import grid, params
+
+SHIPPED = params.load()
+HEAD = params.Head(input="distance", l1_weight=1.0)
+PARAMS = replace(SHIPPED, categories=("bottle", "screw"), seeds=(0, 7), heads={"distance": HEAD})
+
+
+def test_a_chain_trains_what_later_members_need_first():
+    for chain in grid.chains(PARAMS):
+        for place, stage in enumerate(chain):
+            kind, _, item = stage.partition("@")
+            if kind == "segmentation":
+                assert f"student@{item}" in chain[:place]
+            if kind == "heads":
+                category, _, seed = item.split("-")
+                assert f"student@{category}-full-{seed}" in chain[:place]
+
+
+def test_the_chains_hold_every_training_once():
+    found = sorted(stage for chain in grid.chains(PARAMS) for stage in chain)
+    runs = [
+        f"{c}-{s}-{n}" for c in ("bottle", "screw") for s in vars(PARAMS.students) for n in (0, 7)
+    ]
+    heads = [f"heads@{c}-distance-{n}" for c in ("bottle", "screw") for n in (0, 7)]
+    both = [f"{stage}@{run}" for stage in ("student", "segmentation") for run in runs]
+    assert found == sorted([*both, *heads, "baseline@bottle", "baseline@screw"])
+
+
+def test_cost_counts_every_step():
+    cost = grid.cost(PARAMS)
+    assert cost["student full"] == (4, SHIPPED.students.full.steps)
+    assert cost["segmentation"] == (4 * 5, SHIPPED.segmentation.steps)
+
+
+def test_a_bad_params_file_is_one_line(monkeypatch, capsys):
+    def fail():
+        raise ValueError("params.yaml: unknown key x")
+
+    monkeypatch.setattr(params, "load", fail)
+    assert grid.main([]) == 1
+    assert "unknown key x" in capsys.readouterr().err

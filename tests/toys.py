@@ -1,0 +1,37 @@
+"""Small datasets in MVTec AD layout and their section of params.yaml, for the tests of data."""
+
+from types import SimpleNamespace
+
+from PIL import Image
+
+
+def dataset(**changed):
+    """The `dataset` section of params.yaml."""
+    base = {"source": "folder", "root": None, "image_size": 32, "channels": 1, "held_out": 0.25}
+    base |= {"split_seed": 0, "drawn_defects": False, "strict": False}
+    base |= {"archive": "none.tar.xz", "archive_size": 0, "archive_sha256": ""}
+    return SimpleNamespace(**{**base, **changed})
+
+
+def grey(value=128, size=(40, 40)):
+    return Image.new("L", size, value)
+
+
+def put(path, image=None):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    (image or grey()).save(path)
+    return path
+
+
+def write_nut(base):
+    """A small category `nut`; 000 has a mask on its left half, 001 has none. Returns its root."""
+    base = base / "nut"
+    for index in range(3):
+        put(base / f"train/good/{index:03}.png", grey(100 + index))
+    put(base / "test/good/000.png")
+    put(base / "test/scratch/000.png")
+    put(base / "test/scratch/001.png")
+    mask = grey(0)
+    mask.paste(255, (0, 0, 20, 40))
+    put(base / "ground_truth/scratch/000_mask.png", mask)
+    return base.parent
