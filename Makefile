@@ -32,8 +32,7 @@ study: env ## run every stage that is out of date, then say where the report is
 	  || { echo "DVC needs a git checkout with .dvc/config: get the study with git clone," \
 	       "or run 'git init' in the unpacked folder" >&2; exit 1; }
 	$(DVC) repro dataset textures
-	@$(BIN)/python -m lib.grid \
-	  | $(ACTIVE) xargs -P $(JOBS) -I{} sh -c 'dvc repro -s {} || true'
+	$(ACTIVE) $(BIN)/python -m lib.grid run $(JOBS)
 	$(DVC) repro
 	@$(BIN)/python -c 'import yaml; s = yaml.safe_load(open("params.yaml"))["study"]; \
 	  print(f"The report: reports/{s}/  The notebooks behind it: rendered/")'

@@ -1,10 +1,13 @@
 """The declared grid: its items, in chains that can train side by side, and what it costs.
 
-python -m lib.grid          a line of DVC stage names a chain, for `make study`
-python -m lib.grid cost     trainings and steps of the grid
+python -m lib.grid run JOBS     train the chains, JOBS of them side by side, for `make study`
+python -m lib.grid cost         trainings and steps of the grid
 """
 
+import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 from lib import params
 
@@ -44,6 +47,24 @@ def cost(settings):
     return found | {"segmentation": (runs * networks, settings.segmentation.steps)}
 
 
+def reproduce(chain):
+    """`dvc repro` of one chain; what fails here is reported again by the `dvc repro` of it all.
+
+    DVC waits three seconds for its repository's lock, which another chain may hold for longer while
+    it starts: such a refusal costs nothing and is tried again.
+    """
+    command = [sys.executable, "-m", "dvc", "repro", "-s", *chain]
+    refused = True
+    while refused:
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, errors="replace") as run:
+            refused = False
+            for line in run.stderr:
+                refused |= "Unable to acquire lock" in line
+                if not refused:
+                    print(line, end="", file=sys.stderr, flush=True)
+        time.sleep(5 * refused)
+
+
 def main(arguments):
     """The command line; returns the exit status."""
     try:
@@ -51,12 +72,13 @@ def main(arguments):
     except (ValueError, FileNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    if arguments == ["cost"]:
+    if arguments[:1] == ["run"]:
+        with ThreadPoolExecutor(int(arguments[1])) as pool:
+            longest_first = sorted(chains(settings), key=len, reverse=True)
+            list(pool.map(reproduce, longest_first))
+    else:
         for phase, (trainings, steps) in cost(settings).items():
             print(f"{phase}: {trainings} trainings of {steps} steps, {trainings * steps} steps")
-    else:
-        for chain in chains(settings):
-            print(*chain)
     return 0
 
 

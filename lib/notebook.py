@@ -8,11 +8,15 @@ rates, time left) to stderr; the saved file leaves stderr out, as it is never th
 """
 
 import ast
+import ctypes
+import fcntl
 import io
 import os
 import shutil
+import signal
 import sys
 import time
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -59,6 +63,26 @@ def run(notebook, output, parameters):
     evidence = ROOT / "failed" / (_shown(output) if output.is_relative_to(ROOT) else output.name)
     for folder in (evidence.parent, output.parent, ROOT / "logs" / "ipython"):
         folder.mkdir(parents=True, exist_ok=True)
+    with _alone(item):
+        _finish(notebook, output, parameters, item, evidence)
+
+
+@contextmanager
+def _alone(item):
+    """Hold the item's lock: whoever still runs it, left over from a killed run, ends first."""
+    lock = ROOT / ".checkpoints" / f"{item}.lock"
+    lock.parent.mkdir(exist_ok=True)
+    with lock.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"{item} | another process runs it; waiting for its end", file=sys.stderr)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _finish(notebook, output, parameters, item, evidence):
+    """`run`, once nobody else is at it."""
     started, clock = datetime.now(UTC), time.monotonic()
     try:
         executed = _execute(notebook, evidence, parameters, item)
@@ -154,6 +178,13 @@ def _log_time(notebook, item, started, seconds):
         file.write(f"{header}{notebook},{item},{started.isoformat('T', 'seconds')},{seconds:.1f}\n")
 
 
+def end_with_parent():
+    """Ask the kernel of Linux for SIGTERM when the parent, dvc, dies: no orphan trains on."""
+    if sys.platform == "linux":
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
+
+
 def main(arguments):
     """The command line; returns the exit status."""
     if len(arguments) < 2:
@@ -174,4 +205,5 @@ def main(arguments):
 
 
 if __name__ == "__main__":
+    end_with_parent()
     sys.exit(main(sys.argv[1:]))

@@ -16,6 +16,8 @@ from lib.checkpoint import Checkpoint, fingerprint
 from lib.teacher import Teacher
 
 STEPS, KILLED_AT = 6, 4
+NEVER = 1e9  # seconds
+ITEM = "student nut-full-0"
 LOSSES = {"student": "cosine_distance_loss", "segmentation": "focal_loss"}
 AUGMENTATION = {"augmented": {"flips": True, "rotation": {"default": "right_angles"}}}
 AUGMENTATION["still"] = {"flips": False, "rotation": {"default": "none"}}
@@ -30,6 +32,7 @@ def folder(tmp_path, monkeypatch):
     """Where checkpoints lie; not there at first."""
     folder = tmp_path / "checkpoints"
     monkeypatch.setattr(checkpoint, "FOLDER", folder)
+    monkeypatch.setenv("STUDY_ITEM", ITEM)
     return folder
 
 
@@ -70,13 +73,19 @@ def killed(train, *arguments, **options):
         train(*arguments, **{"killed_at": KILLED_AT} | options)
 
 
+def uninterrupted(train, *arguments, **options):
+    """What comes out where no checkpoint is written or read."""
+    return train(*arguments, **options, checkpoint_seconds=NEVER)
+
+
 def same(one, other):
     """Networks equal bit for bit, and the same losses."""
     return identical(one[0], state(other[0])) and one[1] == other[1]
 
 
 def left(folder):
-    return sorted(os.listdir(folder)) if folder.is_dir() else []
+    """Names of the checkpoints, of any item."""
+    return sorted(path.name for path in folder.rglob("*") if path.is_file())
 
 
 # Resuming
@@ -85,26 +94,35 @@ def left(folder):
 @pytest.mark.parametrize("rules", AUGMENTATION)
 @pytest.mark.parametrize("phase", LOSSES)
 def test_a_killed_training_goes_on_to_the_same_bits(train, folder, phase, rules, capsys):
-    whole = train(phase, rules)
+    whole = uninterrupted(train, phase, rules)
     assert train.steps == STEPS and left(folder) == []
     killed(train, phase, rules)
-    assert len(left(folder)) == 1
     killed(train, phase, rules, killed_at=2)  # and again, after one more step
     capsys.readouterr()
     resumed = train(phase, rules)
-    assert train.steps == STEPS - KILLED_AT
+    assert train.steps == STEPS - KILLED_AT and same(resumed, whole)
     assert [step for step, _ in resumed[1]] == list(range(1, STEPS + 1))
-    assert same(resumed, whole) and left(folder) == []
-    assert f"{phase}" in (said := capsys.readouterr().err) and "going on after step 4" in said
+    said = capsys.readouterr().err
+    assert said.startswith(phase) and "going on after step 4\n" in said
+    assert os.listdir(folder) == [ITEM] and len(left(folder)) == 1  # one file, no half of one
+    again = train(phase, rules)  # the notebook that trained failed later
+    assert train.steps == 0 and same(again, whole)
 
 
 def test_the_last_written_state_counts_and_later_steps_are_taken_again(train, monkeypatch):
-    whole = train()
+    whole = uninterrupted(train)
     with monkeypatch.context() as patch:
         patch.setattr(Checkpoint, "due", lambda _: train.steps == 2)
         killed(train)
-    resumed = train(checkpoint_seconds=1000.0)  # how often is no part of what is trained
+    resumed = train(checkpoint_seconds=NEVER)  # how often is no part of what is trained
     assert train.steps == STEPS - 2 and same(resumed, whole)
+
+
+def test_nothing_is_written_before_it_is_due(train, folder):
+    killed(train, checkpoint_seconds=NEVER)
+    assert left(folder) == []
+    train()
+    assert train.steps == STEPS
 
 
 def test_due_after_the_given_seconds(monkeypatch):
@@ -118,21 +136,24 @@ def test_due_after_the_given_seconds(monkeypatch):
     assert [now for now, is_due in due.items() if is_due] == [120, 140]
 
 
-def test_nothing_is_written_before_it_is_due(train, folder):
-    killed(train, checkpoint_seconds=1000.0)
-    assert left(folder) == []
-    train()
-    assert train.steps == STEPS
-
-
 def test_one_category_never_continues_another(train, folder):
-    whole = train(category="bolt")
+    whole = uninterrupted(train, category="bolt")
     killed(train, category="nut")
     (of_nut,) = left(folder)
     assert same(train(category="bolt"), whole) and train.steps == STEPS
-    assert left(folder) == [of_nut]  # still waits for its own
+    assert of_nut in left(folder)  # still waits for its own
     train(category="nut")
-    assert train.steps == STEPS - KILLED_AT + 1 and left(folder) == []
+    assert train.steps == STEPS - KILLED_AT + 1
+
+
+def test_one_item_of_the_study_never_continues_another(train, monkeypatch):
+    killed(train)
+    monkeypatch.setenv("STUDY_ITEM", "student bolt-full-0")
+    train()
+    assert train.steps == STEPS
+    monkeypatch.delenv("STUDY_ITEM")
+    train()  # by hand
+    assert train.steps == STEPS
 
 
 def test_one_phase_or_setting_never_continues_another(train, folder):
@@ -161,61 +182,53 @@ def damage(kind, path):
     "kind", ["empty", "begun", "a tenth", "half", "nearly whole", "flipped bit", "text"]
 )
 def test_a_damaged_checkpoint_is_dropped_and_training_starts_anew(train, folder, kind, capsys):
-    whole = train()
+    whole = uninterrupted(train)
     killed(train)
     (name,) = left(folder)
-    damage(kind, folder / name)
+    damage(kind, folder / ITEM / name)
     capsys.readouterr()
-    again = train()
+    again = train(checkpoint_seconds=NEVER)
     assert f"student full: damaged {name} dropped" in capsys.readouterr().err
     assert train.steps == STEPS and same(again, whole) and left(folder) == []
 
 
+def full_disk(state, path):
+    """As torch.save leaves it where the disk is full."""
+    Path(path).write_bytes(b"half of it")
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
 def test_a_full_disk_lets_training_go_on(train, folder, monkeypatch, capsys):
-    whole = train()
-
-    def full(state, path):
-        Path(path).write_bytes(b"half of it")
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(torch, "save", full)
-    assert same(train(), whole) and train.steps == STEPS
-    assert left(folder) == []
+    whole = uninterrupted(train)
+    monkeypatch.setattr(torch, "save", full_disk)
+    assert same(train(), whole) and train.steps == STEPS and left(folder) == []
     said = capsys.readouterr().err
-    assert said.count("no checkpoint written: ") == STEPS - 1 and "No space left" in said
+    assert said.count("no checkpoint written: ") == STEPS and "No space left" in said
 
 
-def test_a_folder_that_cannot_be_made_lets_training_go_on(train, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(checkpoint, "FOLDER", tmp_path / "nowhere" / "checkpoints")
+def test_a_folder_that_cannot_be_made_lets_training_go_on(train, folder, monkeypatch, capsys):
+    monkeypatch.setattr(Path, "mkdir", lambda self, **_: full_disk(None, folder.parent / "x"))
     train()
     assert train.steps == STEPS and "no checkpoint written: " in capsys.readouterr().err
 
 
 def test_a_write_that_fails_keeps_the_earlier_state(train, folder, monkeypatch):
-    whole, save = train(), torch.save
+    whole = uninterrupted(train)
     killed(train, killed_at=3)  # two steps are kept
-
-    def full(*_):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(torch, "save", full)
-    killed(train, killed_at=2)
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "save", full_disk)
+        killed(train, killed_at=2)
     assert len(left(folder)) == 1
-    monkeypatch.setattr(torch, "save", save)
     assert same(train(), whole) and train.steps == STEPS - 2
 
 
-def test_state_and_file():
+def test_a_state_comes_back_as_it_was(folder):
     kept = Checkpoint("key", 0.0)
-    assert kept.path == checkpoint.FOLDER / "key.pt" and kept.due() and kept.load("it") is None
+    assert kept.path == folder / ITEM / "key.pt" and kept.due() and kept.load("it") is None
     content = {"step": 3, "history": [(1, 0.1)], "parts": {"a": {"w": torch.eye(2)}}}
     kept.save(content)
-    assert left(checkpoint.FOLDER) == ["key.pt"]
-    found = Checkpoint("key", 0.0).load("it")
-    assert str(found) == str(content) and Checkpoint("other", 0.0).load("it") is None
-    kept.remove()
-    kept.remove()  # nothing to forget is no fault
-    assert left(checkpoint.FOLDER) == []
+    assert left(folder) == ["key.pt"] and str(Checkpoint("key", 0.0).load("it")) == str(content)
+    assert Checkpoint("other", 0.0).load("it") is None
 
 
 # What decides a training

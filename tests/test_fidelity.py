@@ -13,6 +13,7 @@ import pytest
 import torch
 import yaml
 from PIL import Image
+from runs import SHIPPED, identical, state, tiny
 from scipy import stats
 from torch import nn
 
@@ -20,9 +21,8 @@ from lib import params, training
 from lib.benchmarks import load_category
 from lib.corruption import corrupt, perlin_noise
 from lib.losses import downsample_mask
-from lib.networks import SegmentationNetwork, Student, Teacher
+from lib.networks import SegmentationNetwork, Student
 
-SHIPPED = params.load()
 PAPER = Path(__file__).parents[1] / "profiles" / "paper.yaml"
 
 
@@ -131,27 +131,8 @@ SIZE = 64
 IMAGES = np.random.default_rng(0).integers(0, 256, (5, SIZE, SIZE, 1), dtype=np.uint8)
 
 
-def two_steps():
-    """The shipped parameters with two steps of small networks: from the second on, no gradient is
-    0 because of the encoder's zero batch-norm weights.
-    """
-    short = {"steps": 2, "batch_size": 3}
-    students = {k: replace(v, width=8, **short) for k, v in vars(SHIPPED.students).items()}
-    return replace(
-        SHIPPED,
-        students=replace(SHIPPED.students, **students),
-        segmentation=replace(SHIPPED.segmentation, channels=8, **short),
-    )
-
-
-@pytest.fixture(scope="module")
-def teacher():
-    torch.manual_seed(0)
-    return Teacher("resnet10t", "random").to(training.device())
-
-
-def state(network):
-    return {name: tensor.clone() for name, tensor in network.state_dict().items()}
+# From the second step on, no gradient is 0 because of the encoder's zero batch-norm weights.
+TWO_STEPS = tiny(steps=2)
 
 
 def assert_learned(network):
@@ -167,13 +148,13 @@ def assert_learned(network):
 def assert_frozen(network, before):
     """No gradient reached it; weights and batch-norm statistics are the same bit for bit."""
     assert all(parameter.grad is None for parameter in network.parameters())
-    assert all(torch.equal(tensor, before[name]) for name, tensor in state(network).items())
+    assert identical(network, before)
 
 
 @pytest.mark.parametrize("name", ["plain", "denoising", "encoder_decoder", "full"])
 def test_phase_1_trains_all_of_the_student_and_nothing_else(teacher, name):
     before = state(teacher)
-    student, _ = training.train_student(teacher, IMAGES, IMAGES, two_steps(), "any", name, 0)
+    student, _ = training.train_student(teacher, IMAGES, IMAGES, TWO_STEPS, "any", name, 0)
     assert_learned(student)
     assert_frozen(teacher, before)
 
@@ -181,9 +162,7 @@ def test_phase_1_trains_all_of_the_student_and_nothing_else(teacher, name):
 def test_phase_2_trains_all_of_the_segmentation_network_and_nothing_else(teacher):
     student = Student(teacher.channels, True, 8).to(training.device()).eval()
     before = state(teacher), state(student)
-    network, _ = training.train_segmentation(
-        teacher, student, IMAGES, IMAGES, two_steps(), "any", 0
-    )
+    network, _ = training.train_segmentation(teacher, student, IMAGES, IMAGES, TWO_STEPS, "any", 0)
     assert isinstance(network, SegmentationNetwork)
     assert_learned(network)
     assert_frozen(teacher, before[0])

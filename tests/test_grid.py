@@ -41,5 +41,20 @@ def test_a_bad_params_file_is_one_line(monkeypatch, capsys):
         raise ValueError("params.yaml: unknown key x")
 
     monkeypatch.setattr(params, "load", fail)
-    assert grid.main([]) == 1
+    assert grid.main(["cost"]) == 1
     assert "unknown key x" in capsys.readouterr().err
+
+
+def test_a_refused_lock_is_tried_again(monkeypatch, tmp_path, capsys):
+    (tmp_path / "dvc.py").write_text(
+        "import pathlib, sys\n"
+        "calls = pathlib.Path('calls')\n"
+        "first = not calls.exists()\n"
+        "calls.open('a').write(' '.join(sys.argv[1:]) + '\\n')\n"
+        "sys.exit('ERROR: Unable to acquire lock. Most likely' if first else 'WARNING: shown')\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(grid.time, "sleep", lambda seconds: None)
+    grid.reproduce(["student@a", "segmentation@a"])
+    assert (tmp_path / "calls").read_text() == "repro -s student@a segmentation@a\n" * 2
+    assert capsys.readouterr().err == "WARNING: shown\n"

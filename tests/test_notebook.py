@@ -1,9 +1,14 @@
 """lib.notebook: equal runs leave equal bytes, failures leave a message and evidence."""
 
 import csv
+import os
 import re
+import signal
 import subprocess
 import sys
+import threading
+import time
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -63,6 +68,23 @@ def test_failing_cell_gives_one_message_and_evidence_but_no_output(root, capsys)
     assert not list((root / "rendered").iterdir())
 
 
+def test_checkpoints_of_an_item_go_once_its_notebook_is_finished(root):
+    """They lie where the kernel is told that they are its item's, and stay while it may resume."""
+    kept = "folder = pathlib.Path.cwd() / '.checkpoints' / os.environ['STUDY_ITEM']"
+    source = write(
+        root / "student.ipynb",
+        f"import os, pathlib\n{kept}\nfolder.mkdir(parents=True, exist_ok=True)",
+        "(folder / 'key.pt').touch()\nassert seed, 'failed after the training'",
+    )
+    own, other = (root / ".checkpoints" / f"student {x}-full-0" / "key.pt" for x in ("nut", "bolt"))
+    other.parent.mkdir(parents=True)
+    other.touch()
+    arguments = [source, str(root / "nut-full-0.ipynb")]
+    assert notebook.main(arguments) == 1 and own.is_file()
+    assert notebook.main([*arguments, "seed: 3"]) == 0
+    assert not own.parent.exists() and other.is_file()
+
+
 def test_dead_kernel_gives_one_message(root, capsys):
     source = write(
         root / "student.ipynb", "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)"
@@ -93,3 +115,43 @@ def test_missing_notebook_and_missing_arguments(root, capsys):
     assert "none.ipynb" in capsys.readouterr().err
     done = subprocess.run([sys.executable, "-m", "lib.notebook"], capture_output=True, text=True)
     assert done.returncode == 2 and "NOTEBOOK OUTPUT" in done.stderr
+
+
+def test_an_item_runs_once_at_a_time(root, capsys):
+    order = []
+
+    def second():
+        with notebook._alone("student x"):
+            order.append("second")
+
+    with notebook._alone("student x"), notebook._alone("student y"):
+        thread = threading.Thread(target=second)
+        thread.start()
+        time.sleep(0.3)
+        order.append("first")
+    thread.join(timeout=10)
+    assert order == ["first", "second"]
+    assert "another process runs it" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks the kernel of Linux")
+def test_no_orphan_survives_its_parent():
+    child = (
+        "import time, lib.notebook as n; n.end_with_parent(); print(1, flush=True); time.sleep(99)"
+    )
+    parent = (
+        "import subprocess, sys, time\n"
+        f"p = subprocess.Popen([sys.executable, '-c', {child!r}], stdout=subprocess.PIPE)\n"
+        "p.stdout.readline(); print(p.pid, flush=True); time.sleep(99)"
+    )
+    command = [sys.executable, "-c", parent]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=notebook.ROOT) as run:
+        orphan = int(run.stdout.readline())
+        run.kill()
+    for _ in range(100):
+        state = Path(f"/proc/{orphan}/stat")
+        if not state.exists() or state.read_text().rsplit(")", 1)[1].split()[0] == "Z":
+            return
+        time.sleep(0.1)
+    os.kill(orphan, signal.SIGKILL)
+    pytest.fail("the orphan went on")

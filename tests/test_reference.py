@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from runs import state
 from scipy import ndimage, stats
 from torch import nn
 
@@ -195,6 +196,7 @@ def tiny():
     rates = {"learning_rate_residual": 0.1, "learning_rate_head": 0.01}
     return replace(
         shipped,
+        precision="fp32",
         students=replace(shipped.students, full=student),
         segmentation=replace(
             shipped.segmentation, channels=16, gamma=4.0, l1_weight=1.0, **short, **rates
@@ -217,10 +219,6 @@ def same_after_training(trained, twin, start, history, loss):
         change = (expected - start[name]).double().norm()
         error = (trained.state_dict()[name] - expected).double().norm() / change
         assert change > 0 and error < 1e-7, f"{name}: off by {error:.1e} of its change"
-
-
-def state(network):
-    return {name: tensor.clone() for name, tensor in network.state_dict().items()}
 
 
 @pytest.fixture
