@@ -68,6 +68,7 @@ def make_tiny(clone):
     change(clone, study="tiny", seeds=[0], dataset__image_size=64, textures__count=20)
     change(clone, segmentation__steps=2, segmentation__batch_size=4, segmentation__channels=8)
     change(clone, baseline__bank_size=200, figures__examples=1)
+    change(clone, heads={"distance": {"input": "distance", "l1_weight": 1.0}})
     for name in STUDENTS:
         section = f"students__{name}"
         tiny = {f"{section}__steps": 2, f"{section}__batch_size": 4, f"{section}__width": 8}
@@ -97,6 +98,8 @@ def test_run_leaves_the_contract(finished):
     assert len(drawn) == 8 and drawn.notna().all().all()
     assert set(frame.benchmark) == {"elpv", "elpv_drawn"}
     assert len(pd.read_csv(report / "validation.csv")) == 16
+    heads = pd.read_csv(report / "heads.csv")
+    assert set(heads["head"]) == {"distance"} and set(heads.benchmark) == {"elpv", "elpv_drawn"}
     page = (report / "README.md").read_text()
     links = [part.split(")")[0] for part in page.split("](")[1:]]
     missing = {link for link in links if not (report / link).exists()}
@@ -133,24 +136,30 @@ def test_a_forced_stage_gives_the_same_bytes(finished):
 TRAINED = {f"student@monocrystalline-{name}-0" for name in STUDENTS}
 SEGMENTED = {f"segmentation@monocrystalline-{name}-0" for name in STUDENTS}
 DATA, SCORES = {"dataset@monocrystalline"}, {"evaluation@monocrystalline"}
-BASELINE, FIGURES = {"baseline@monocrystalline"}, {"figures@monocrystalline"}
+BASELINE, HEADS = {"baseline@monocrystalline"}, {"heads@monocrystalline-distance-0"}
+FIGURES, PRO = {"figures@monocrystalline"}, {"pro@monocrystalline"}
+NETWORKS = TRAINED | SEGMENTED | HEADS
 ALWAYS = {"check"}  # reads params.yaml as a whole and costs a second
 
 
 @pytest.mark.parametrize(
     ("key", "value", "stale"),
     [
-        ("threads", 2, TRAINED | SEGMENTED | BASELINE),
+        ("threads", 2, NETWORKS | BASELINE),
+        ("precision", "fp32", NETWORKS),
+        ("checkpoint_seconds", 1, set()),
+        ("dataset__archive_size", 1, {"archive"} | DATA | {"report"}),
         ("dataset__split_seed", 1, DATA | {"report"}),
         ("textures__seed", 1, {"textures"}),
-        ("teacher__levels", [1, 2, 4], TRAINED | SEGMENTED | BASELINE | {"report"}),
-        ("augmentation__degrees", 1.0, TRAINED | SEGMENTED),
-        ("corruption__threshold", 0.6, TRAINED | SEGMENTED),
-        ("optimiser__momentum", 0.5, TRAINED | SEGMENTED),
+        ("teacher__levels", [1, 2, 4], NETWORKS | BASELINE | {"report"}),
+        ("augmentation__degrees", 1.0, NETWORKS),
+        ("corruption__threshold", 0.6, NETWORKS),
+        ("optimiser__momentum", 0.5, NETWORKS),
         ("students__plain__steps", 3, {"student@monocrystalline-plain-0"}),
         ("students__full__steps", 3, {"student@monocrystalline-full-0", "report"}),
-        ("segmentation__gamma", 2.0, SEGMENTED | {"report"}),
-        ("evaluation__top_pixels", 9, SCORES | BASELINE | FIGURES),
+        ("segmentation__gamma", 2.0, SEGMENTED | HEADS | {"report"}),
+        ("heads__distance__l1_weight", 0.5, HEADS | SCORES),
+        ("evaluation__top_pixels", 9, SCORES | BASELINE | FIGURES | PRO),
         ("baseline__bank_size", 99, BASELINE),
         ("figures__examples", 2, FIGURES),
     ],
