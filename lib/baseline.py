@@ -7,6 +7,7 @@ drawn at random instead of a coreset. It needs no training and tells what the te
 import torch
 
 from lib.anomaly_map import resize
+from lib.devices import device_name
 from lib.evaluation import score_maps
 
 
@@ -30,7 +31,8 @@ def score_seeds(normal, queries, held_out, levels, params):
     for seed in params.seeds:
         maps = distance_maps(queries, memory_bank(normal, params.baseline.bank_size, seed))
         scored = score_maps(held_out, maps, params.evaluation)
-        rows += [{"student": "none", "map": name, "seed": seed} | row for row in scored]
+        item = {"student": "none", "map": name, "seed": seed, "device": device_name()}
+        rows += [item | row for row in scored]
     return rows
 
 

@@ -6,6 +6,7 @@ finds it, and starts anew. lib/notebook.py removes an item's folder once its not
 """
 
 import hashlib
+import io
 import os
 import sys
 import time
@@ -29,8 +30,11 @@ def fingerprint(*parts):
     for part in parts:
         for value in part.values() if isinstance(part, dict) else [part]:
             value = value.detach().cpu().numpy() if torch.is_tensor(value) else value
-            whole = isinstance(value, np.ndarray)
-            digest.update(np.ascontiguousarray(value).data if whole else repr(value).encode())
+            if isinstance(value, np.ndarray):
+                digest.update(repr((value.dtype, value.shape)).encode())
+                digest.update(np.ascontiguousarray(value).data)
+            else:
+                digest.update(repr(value).encode())
     return digest.hexdigest()
 
 
@@ -46,7 +50,10 @@ class Checkpoint:
         if not self.path.exists():
             return None
         try:
-            state = torch.load(self.path, map_location="cpu", weights_only=True)
+            content = self.path.read_bytes()
+            if hashlib.sha256(content[32:]).digest() != content[:32]:
+                raise ValueError("its content is not what was written")
+            state = torch.load(io.BytesIO(content[32:]), map_location="cpu", weights_only=True)
         except Exception as error:  # a damaged file can raise almost anything
             print(f"{name}: damaged {self.path.name} dropped ({error})", file=sys.stderr)
             self.path.unlink(missing_ok=True)
@@ -63,7 +70,9 @@ class Checkpoint:
         partial = self.path.with_suffix(f".{os.getpid()}.partial")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            torch.save(state, partial)
+            torch.save(state, content := io.BytesIO())  # behind its hash: torch checks none
+            whole = content.getvalue()
+            partial.write_bytes(hashlib.sha256(whole).digest() + whole)
             os.replace(partial, self.path)
         except (OSError, RuntimeError) as error:  # training goes on without: nothing is lost yet
             partial.unlink(missing_ok=True)

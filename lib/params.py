@@ -185,6 +185,8 @@ class Params:
                     f"dataset.archive: {archive.name} has {archive.stat().st_size} bytes, expected "
                     f"dataset.archive_size {self.dataset.archive_size}{GET}"
                 )
+        if "method" in self.heads:
+            raise ValueError("heads: 'method' is the segmentation section's own name; take another")
         if self.textures.min_side > self.textures.max_side:
             raise ValueError(f"textures.min_side: {self.textures.min_side} is above max_side")
         weights = self.teacher.weights

@@ -20,6 +20,8 @@ def convolve_levels(conv, levels, size):
     conv: 3x3 with padding 1 or 1x1, without bias; levels: list of (N, C_i, h_i, w_i). A convolution
     is a sum over its input channels, so each level may take the way that needs less work.
     """
+    if conv.stride != (1, 1) or conv.dilation != (1, 1) or conv.bias is not None:
+        raise ValueError(f"{conv} must have stride and dilation 1 and no bias")
     weights = conv.weight.split([level.shape[1] for level in levels], dim=1)
     small, large = [], []
     for part in zip(levels, weights, strict=True):

@@ -192,22 +192,22 @@ def test_a_damaged_checkpoint_is_dropped_and_training_starts_anew(train, folder,
     assert train.steps == STEPS and same(again, whole) and left(folder) == []
 
 
-def full_disk(state, path):
-    """As torch.save leaves it where the disk is full."""
-    Path(path).write_bytes(b"half of it")
+def full_disk(path, content):
+    """As a write leaves a file where the disk is full."""
+    path.write_text("half of it")
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def test_a_full_disk_lets_training_go_on(train, folder, monkeypatch, capsys):
     whole = uninterrupted(train)
-    monkeypatch.setattr(torch, "save", full_disk)
+    monkeypatch.setattr(Path, "write_bytes", full_disk)
     assert same(train(), whole) and train.steps == STEPS and left(folder) == []
     said = capsys.readouterr().err
     assert said.count("no checkpoint written: ") == STEPS and "No space left" in said
 
 
 def test_a_folder_that_cannot_be_made_lets_training_go_on(train, folder, monkeypatch, capsys):
-    monkeypatch.setattr(Path, "mkdir", lambda self, **_: full_disk(None, folder.parent / "x"))
+    monkeypatch.setattr(Path, "mkdir", lambda self, **_: full_disk(folder.parent / "x", None))
     train()
     assert train.steps == STEPS and "no checkpoint written: " in capsys.readouterr().err
 
@@ -216,7 +216,7 @@ def test_a_write_that_fails_keeps_the_earlier_state(train, folder, monkeypatch):
     whole = uninterrupted(train)
     killed(train, killed_at=3)  # two steps are kept
     with monkeypatch.context() as patch:
-        patch.setattr(torch, "save", full_disk)
+        patch.setattr(Path, "write_bytes", full_disk)
         killed(train, killed_at=2)
     assert len(left(folder)) == 1
     assert same(train(), whole) and train.steps == STEPS - 2
