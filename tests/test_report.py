@@ -291,3 +291,8 @@ def test_headline_notebooks_are_copied(tmp_path, monkeypatch):
     assert len(copied) == len(report.HEADLINE_STAGES)
     for path, stage in zip(copied, report.HEADLINE_STAGES, strict=True):
         assert (tmp_path / path).read_text() == stage
+
+
+def test_a_smoke_run_says_that_it_is_no_result():
+    assert report.protocol(replace(PARAMS, study="mvtec_smoke")).startswith("**A smoke run, not")
+    assert "smoke" not in report.protocol(PARAMS)
