@@ -31,6 +31,10 @@ QUESTIONS = (
      ("full", "segmentation"), ("plain", "segmentation")),
 )  # fmt: skip
 PACKAGES = ("torch", "timm", "numpy", "scikit-learn", "scikit-image", "dvc", "papermill")
+SMOKE = (
+    "**A smoke run, not a result:** it shows that every stage works; networks, steps and seeds are "
+    "too few to say anything about the method. "
+)
 FILES = ("ablations", "validation", "baseline", "heads")  # .csv of each frame of `Tables`
 HEADLINE_STAGES = ("dataset", "student", "segmentation", "evaluation", "baseline")
 
@@ -155,9 +159,9 @@ def conclusions(tables):
 
 
 def protocol(params):
-    """One paragraph: benchmark, sizes, steps, seeds, device."""
+    """One paragraph: benchmark, sizes, steps, seeds, device; what is named smoke is no result."""
     full, segmentation = params.students.full, params.segmentation
-    return (
+    return (SMOKE if params.study.endswith("_smoke") else "") + (
         f"Study {params.study}: {', '.join(params.categories)} from {params.dataset.source}, "
         f"{params.dataset.image_size}x{params.dataset.image_size}, {len(params.seeds)} seeds, "
         f"{full.steps} student and {segmentation.steps} segmentation steps of "
