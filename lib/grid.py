@@ -36,7 +36,13 @@ def chains(settings):
             chain = [f"{s}@{category}-{student}-{seed}" for s in stages for seed in settings.seeds]
             heads = settings.heads if student == "full" else ()
             yield chain + [f"heads@{category}-{h}-{seed}" for h in heads for seed in settings.seeds]
+
+
+def scoring(settings):
+    """Chains, as of `chains`, of what needs the trained networks of a category and the baseline."""
+    for category in settings.categories:
         yield [f"baseline@{category}"]
+        yield [f"{stage}@{category}" for stage in ("evaluation", "pro", "figures")]
 
 
 def cost(settings):
@@ -75,7 +81,8 @@ def main(arguments):
     if arguments[:1] == ["run"]:
         with ThreadPoolExecutor(int(arguments[1])) as pool:
             longest_first = sorted(chains(settings), key=len, reverse=True)
-            list(pool.map(reproduce, longest_first))
+            list(pool.map(reproduce, longest_first))  # all end before the next begins
+            list(pool.map(reproduce, scoring(settings)))
     else:
         for phase, (trainings, steps) in cost(settings).items():
             print(f"{phase}: {trainings} trainings of {steps} steps, {trainings * steps} steps")

@@ -27,7 +27,13 @@ def test_the_chains_hold_every_training_once():
     ]
     heads = [f"heads@{c}-distance-{n}" for c in ("bottle", "screw") for n in (0, 7)]
     both = [f"{stage}@{run}" for stage in ("student", "segmentation") for run in runs]
-    assert found == sorted([*both, *heads, "baseline@bottle", "baseline@screw"])
+    assert found == sorted([*both, *heads])
+
+
+def test_scoring_holds_every_category_once():
+    found = sorted(stage for chain in grid.scoring(PARAMS) for stage in chain)
+    stages = ("baseline", "evaluation", "figures", "pro")
+    assert found == sorted(f"{stage}@{c}" for stage in stages for c in ("bottle", "screw"))
 
 
 def test_cost_counts_every_step():
