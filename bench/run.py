@@ -1,0 +1,308 @@
+"""`make bench`: how fast the study is beside a plain implementation, into reports/benchmark/.
+
+Every section gives records (bench/tables.py); contenders take turns, so that whatever else the
+machine does hits all of them.
+"""
+
+import argparse
+import os
+import platform
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from bench import cases, reference, tables
+from bench.timing import (
+    exponent,
+    flop,
+    interleave,
+    matmul_peaks,
+    peak_memory,
+    ratios,
+    spread,
+    stages,
+)
+from lib import metrics
+from lib.devices import device, device_name, pays_bf16
+from lib.params import ROOT
+
+# Of the official code, two other CPU cores with bf16 support, fp32, 256x256, batch 4.
+QUOTED = {"student": "2.1 images/s", "segmentation": "1.3 images/s"}
+PHASES = {
+    "paper": {  # task: {phase: {case: what its row says}}
+        "student": {
+            "student": "student step, rotated images",
+            "student kept": "student step, images as they are",
+        },
+        "segmentation": {"segmentation": "segmentation step"},
+    },
+    "quick": {  # never rotated
+        "student": {"student kept": "student step, quick profile"},
+        "segmentation": {"segmentation": "segmentation step, quick profile"},
+    },
+}
+ENOUGH = 20  # repetitions, for percentiles
+
+
+def say(text):
+    print(f"{time.monotonic() - START:4.0f} s  {text}", file=sys.stderr, flush=True)
+
+
+def figures(name, samples):
+    """Median and range as the columns of a record."""
+    return dict(zip((name, f"{name}_low", f"{name}_high"), spread(samples), strict=True))
+
+
+def compared(ours, plain, images):
+    """Columns of a row that has both sides: seconds, ratio and images/s."""
+    found = figures("ours", ours) | figures("plain", plain)
+    found |= dict(zip(("ratio", "ratio_low", "ratio_high"), ratios(plain, ours), strict=True))
+    sides = {f"{side}_images_per_second": images / found[side] for side in ("ours", "plain")}
+    return found | sides | {"images": images, "repetitions": len(ours)}
+
+
+def steps(task, name, peaks):
+    """Rows of the training steps of a task, with work, share of the peak and memory."""
+    sizes, settings = task.sizes, task.settings
+    threads = settings.threads
+    precision = {"ours": "bf16" if pays_bf16() else "fp32", "plain": "fp32"}
+    batches = {"student": settings.students.full, "segmentation": settings.segmentation}
+    for phase, rows in PHASES[name].items():
+        images, plain = batches[phase].batch_size, f"plain {phase}"
+        builders = task.contenders()
+        contenders = {case: builders[case]() for case in (*rows, plain)}
+        torch.set_num_threads(threads)
+        start = time.monotonic()
+        work = {case: flop(run) for case, run in contenders.items()}  # and warms up
+        slow = time.monotonic() - start > 2 * sizes.least * len(contenders)  # one step is enough
+        repetitions = sizes.repetitions if phase == "student" else sizes.few
+        samples = interleave(contenders, repetitions, None if slow else sizes.least)
+        memory = {case: memory_of(f"{name} {case}", sizes) for case in contenders}
+        for case, text in rows.items():
+            row = {"section": "step", "row": f"{text}, {task.size}x{task.size}"}
+            row |= {"threads": threads, "precision": precision["ours"]}
+            row |= compared(samples[case], samples[plain], images)
+            if name == "paper":
+                row["quoted"] = QUOTED[phase]
+            for side, here in (("ours", case), ("plain", plain)):
+                speed = work[here] / row[side]
+                row[f"{side}_flop_per_image"] = work[here] / images
+                row[f"{side}_flop_per_second"] = speed
+                row[f"{side}_peak_share"] = speed / peaks[threads][precision[side]]
+                row[f"{side}_memory"] = memory[here]
+            yield row
+        say(f"{phase} steps, {name}")
+
+
+def corruption(task, steps):
+    """The row of corruption alone, beside the steps that were timed before."""
+    sizes = task.sizes
+    ours, plain = task.corruption()
+    found = interleave({"ours": ours, "plain": plain}, sizes.repetitions, sizes.least / 4)
+    row = {
+        "section": "corruption",
+        "row": f"corruption of {sizes.corrupted} images, {task.size}x{task.size}",
+        "threads": sizes.threads,
+    }
+    row |= compared(found["ours"], found["plain"], sizes.corrupted)
+    share = {}
+    for step in steps:
+        share[step["row"]] = row["ours"] / (step["ours"] * sizes.corrupted / step["images"])
+    parts = "; ".join(f"{100 * part:.2g} % of our {name}" for name, part in share.items())
+    text = f"of time for {sizes.corrupted} images: {parts}"
+    if sizes.batch != sizes.corrupted:
+        text += f" (extrapolated from steps of {sizes.batch} images)"
+    say("corruption")
+    return row | {"step_share": max(share.values()), "note": text}
+
+
+def evaluation(sizes):
+    """Rows of the evaluation: ours beside the plain one once, and how ours grows."""
+    medians, rows = [], []
+    for count in sizes.maps:
+        scored = cases.scored_maps(count, sizes.size)
+        results = {}
+        contenders = {"ours": keeping(results, "ours", metrics.evaluate, *scored)}
+        row = {
+            "section": "evaluation",
+            "row": f"evaluation of {count} maps, {sizes.size}x{sizes.size}",
+            "threads": 1,
+        }
+        if count == sizes.maps[1]:
+            options = {"thresholds": sizes.thresholds}
+            contenders["plain"] = keeping(results, "plain", reference.evaluate, *scored, **options)
+            found = interleave(contenders, sizes.few)
+            row["note"] = agreement(**results, thresholds=sizes.thresholds)
+            row |= compared(found["ours"], found["plain"], count)
+        else:
+            found = interleave(contenders, sizes.few if count < sizes.maps[1] else 1)
+            row |= figures("ours", found["ours"])
+            row |= {"images": count, "repetitions": len(found["ours"])}
+            row["ours_images_per_second"] = count / row["ours"]
+        row["ours_memory"] = memory_of(f"evaluation {count}", sizes)
+        medians.append(row["ours"])
+        rows.append(row)
+        say(f"evaluation of {count} maps")
+    pixels = np.array(sizes.maps, float) * sizes.size**2
+    growth = exponent(pixels, medians), exponent(pixels, pixels * np.log(pixels))
+    memory = (rows[-1]["ours_memory"] - rows[0]["ours_memory"]) / (pixels[-1] - pixels[0])
+    text = "from {} to {} maps time grows as pixels^{:.2f} (n log n: pixels^{:.2f}), "
+    text += "memory by {:.0f} bytes a pixel, the maps included"
+    note = text.format(sizes.maps[0], sizes.maps[-1], *growth, memory)
+    return [*rows[:-1], rows[-1] | {"note": note}]
+
+
+def keeping(results, name, function, *arguments, **options):
+    """run(count) that leaves what the function returns in `results`."""
+    return cases.repeat(lambda: results.update({name: function(*arguments, **options)}))
+
+
+def agreement(ours, plain, thresholds):
+    """How far the two implementations' figures are apart."""
+    apart = {name: abs(ours[name] - plain[name]) for name in plain}
+    text = "the plain PRO takes {} thresholds and is {:.0e} off; the other five by {:.0e} at most"
+    return text.format(thresholds, apart.pop("pro"), max(apart.values()))
+
+
+@torch.inference_mode()
+def inference(task):
+    """Rows of inference: the networks alone, and everything from file to score."""
+    sizes, contenders = task.sizes, dict(zip(("ours", "plain"), task.inference(), strict=True))
+    for batch, repetitions in zip(sizes.batches, sizes.inferences, strict=True):
+        files, samples = cases.files(batch, sizes.photo), {"ours": [], "plain": []}
+        for turn in range(repetitions + (batch == sizes.batches[0])):
+            for side, parts in contenders.items():
+                taken = stages(parts, files)
+                if turn or batch != sizes.batches[0]:  # the first of all warms up
+                    samples[side].append(taken)
+        times = {side: np.array(x) for side, x in samples.items()}
+        views = {"networks": {side: x[:, 1] for side, x in times.items()}}
+        views["from file to score"] = {side: x.sum(axis=1) for side, x in times.items()}
+        for what, view in views.items():
+            row = {"section": "inference", "row": f"inference, batch {batch}, {what}"}
+            row |= {"threads": sizes.threads, "precision": "fp32"}
+            row |= compared(view["ours"], view["plain"], batch)
+            for side, x in view.items():
+                if len(x) >= ENOUGH:
+                    row |= {f"{side}_p{share}": np.percentile(x, share) for share in (95, 99)}
+            yield row
+        say(f"inference at batch {batch}")
+
+
+def precisions(sizes):
+    """Rows of our steps in fp32 and in bf16.
+
+    Where bf16 is emulated, and slow, one turn with few images shows enough.
+    """
+    native, kinds = pays_bf16(), ("fp32", "bf16")
+    sizes = sizes if native else replace(sizes, batch=2, least=0.0, few=1)
+    tasks = {kind: cases.Task.paper(sizes, precision=kind) for kind in kinds}
+    for case in ("student", "segmentation"):
+        samples = interleave(
+            {k: task.contenders()[case]() for k, task in tasks.items()}, sizes.few, sizes.least
+        )
+        row = {"section": "precision", "row": f"{case} step", "images": sizes.batch}
+        row |= {"precision": "bf16" if native else "fp32", "repetitions": sizes.few}
+        row |= {"note": f"batch {sizes.batch}" + "; bf16 is emulated here" * (not native)}
+        for kind in kinds:
+            row |= figures(kind, samples[kind])
+        faster = ratios(samples["fp32"], samples["bf16"])
+        yield row | dict(zip(("ratio", "ratio_low", "ratio_high"), faster, strict=True))
+    say("precisions")
+
+
+def protocol(task):
+    """The row of one category from the first step to the last metric."""
+    row = {"section": "protocol", "row": "student, segmentation and evaluation"}
+    if not task.sizes.protocol:
+        return row | {"note": "not measured: it needs a GPU"}
+    student, segmentation, tested = task.sizes.protocol
+    parts = task.protocol(*task.sizes.protocol)
+    text = "{} steps {:.1f} s, {} steps {:.1f} s, {} maps of both kinds {:.1f} s"
+    counts = zip((student, segmentation, tested), parts, strict=True)
+    note = text.format(*(x for pair in counts for x in pair))
+    say("protocol")
+    return row | figures("ours", [sum(parts)]) | {"repetitions": 1, "note": note}
+
+
+def memory_of(case, sizes):
+    """Bytes at most in use by a case, in a process of its own where `sizes` says so."""
+    if not sizes.apart:
+        return peak_memory()
+    command = [sys.executable, "-m", "bench.run", "--memory", case]
+    result = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    return int(result.stdout.split()[-1])
+
+
+def measure_memory(case, sizes):
+    """Run the case twice, as the optimiser's memory is there from the second step on."""
+    name, case = case.split(" ", 1)
+    if name == "evaluation":
+        metrics.evaluate(*cases.scored_maps(int(case), sizes.size))
+        return peak_memory(host=True)
+    cases.TASKS[name](sizes).contenders()[case]()(2)
+    return peak_memory()
+
+
+def git(*arguments):
+    command = ["git", "-C", str(ROOT), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+
+
+def machine(sizes, peaks):
+    """What the page says of the machine and the run."""
+    commit = git("rev-parse", "HEAD") or "unknown"
+    if git("status", "--porcelain", "lib", "bench"):
+        commit += ", with changes in lib or bench"
+    names = {n: "" if torch.cuda.is_available() else f" with {n} thread" + "s" * (n > 1)
+             for n in peaks}  # fmt: skip
+    share = [f"{name} {flops / 1e9:.0f} GFLOP/s{names[threads]}"
+             for threads, found in peaks.items() for name, flops in found.items()]  # fmt: skip
+    return {
+        "device": device_name(),
+        "CPU": f"{os.cpu_count()} cores, {sizes.threads} threads used; the quick profile: 1",
+        "torch": f"{torch.__version__}, Python {platform.python_version()}",
+        "commit": commit,
+        "matrix-multiply peak, measured": "; ".join(dict.fromkeys(share)),
+        "precision `auto`": "bf16" if pays_bf16() else "fp32",
+    }
+
+
+def measure(sizes):
+    """All records, and the facts of the machine."""
+    counts = {1, sizes.threads} if device().type == "cpu" else {sizes.threads}
+    peaks = {n: matmul_peaks(n, size=sizes.matrix) for n in sorted(counts)}
+    peaks.setdefault(1, peaks[sizes.threads])
+    say("matrix-multiply peak")
+    quick = [*steps(cases.Task.quick(sizes), "quick", peaks)]
+    task = cases.Task.paper(sizes)  # back to its number of threads
+    paper = [*steps(task, "paper", peaks)]
+    records = [*paper, *quick, corruption(task, paper), *evaluation(sizes), *inference(task)]
+    records += [*precisions(sizes), protocol(task)]
+    say("all")
+    return records, machine(sizes, peaks)
+
+
+def main(arguments=None):
+    """Measure, and say where the page is."""
+    parser = argparse.ArgumentParser(prog="bench.run", description=__doc__.partition("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="few repetitions")
+    parser.add_argument("--full", action="store_true", help="evaluate 1,725 maps as well")
+    parser.add_argument("--tiny", action="store_true", help="tiny sizes: tries the program")
+    parser.add_argument("--out", type=Path, default=ROOT / "reports" / "benchmark")
+    parser.add_argument("--memory", metavar="CASE", help="print a case's peak memory, no more")
+    options = parser.parse_args(arguments)
+    sizes = cases.choose(options.quick, options.full, options.tiny)
+    if options.memory:
+        return print(measure_memory(options.memory, sizes))
+    return print(tables.write(options.out, *measure(sizes)))
+
+
+START = time.monotonic()
+if __name__ == "__main__":
+    main()
