@@ -66,11 +66,16 @@ def compared(ours, plain, images):
     return found | sides | {"images": images, "repetitions": len(ours)}
 
 
+def auto():
+    """What precision `auto` takes on this device."""
+    return "bf16" if pays_bf16() else "fp32"
+
+
 def steps(task, name, peaks):
     """Rows of the training steps of a task, with work, share of the peak and memory."""
     sizes, settings = task.sizes, task.settings
     threads = settings.threads
-    precision = {"ours": "bf16" if pays_bf16() else "fp32", "plain": "fp32"}
+    precision = {"ours": auto(), "plain": "fp32"}
     batches = {"student": settings.students.full, "segmentation": settings.segmentation}
     for phase, rows in PHASES[name].items():
         images, plain = batches[phase].batch_size, f"plain {phase}"
@@ -269,7 +274,7 @@ def machine(sizes, peaks):
         "torch": f"{torch.__version__}, Python {platform.python_version()}",
         "commit": commit,
         "matrix-multiply peak, measured": "; ".join(dict.fromkeys(share)),
-        "precision `auto`": "bf16" if pays_bf16() else "fp32",
+        "precision `auto`": auto(),
     }
 
 

@@ -1,6 +1,4 @@
-import sys
 from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
 from unittest import mock
 
@@ -9,7 +7,6 @@ import pandas as pd
 import pytest
 import torch
 
-sys.path.insert(0, str(Path(__file__).parents[1]))  # bench is not installed
 from bench import cases, run, tables, timing
 from lib import training
 

@@ -4,10 +4,8 @@ In double precision, so that another order of the sums stays far below any diffe
 mathematics: outputs and gradients agree to 1e-9 of the largest value.
 """
 
-import sys
 from copy import deepcopy
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,11 +14,9 @@ from runs import state
 from scipy import ndimage, stats
 from torch import nn
 
+from bench import reference
 from lib import corruption, losses, metrics, params, training
 from lib.networks import SegmentationNetwork, Student, Teacher, segmentation_input
-
-sys.path.insert(0, str(Path(__file__).parents[1]))  # bench is not installed
-from bench import reference
 
 CHANNELS = [64, 128, 256]  # levels of ResNet-18
 SHAPES = [(64, 64), (96, 160)]
