@@ -212,7 +212,7 @@ def precisions(sizes):
             {k: task.contenders()[case]() for k, task in tasks.items()}, sizes.few, sizes.least
         )
         row = {"section": "precision", "row": f"{case} step", "images": sizes.batch}
-        row |= {"precision": "bf16" if native else "fp32", "repetitions": sizes.few}
+        row |= {"precision": auto(), "repetitions": sizes.few}
         row |= {"note": f"batch {sizes.batch}" + "; bf16 is emulated here" * (not native)}
         for kind in kinds:
             row |= figures(kind, samples[kind])
