@@ -19,9 +19,11 @@ def uniform(shape, low, high, generator):
 
 def rotate(images, angle):
     """Turn (N, C, S, S) about the centre by angles (N,) in radians, bilinearly; 0 outside."""
-    cos, sin, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
-    theta = torch.stack([cos, -sin, zero, sin, cos, zero], dim=1).view(-1, 2, 3)
-    grid = F.affine_grid(theta, images.shape, align_corners=False)
+    cos, sin = (part.view(-1, 1, 1) for part in (angle.cos(), angle.sin()))
+    size = images.shape[-1]
+    line = (torch.arange(size, device=images.device) * 2 + 1) / size - 1  # -1 and 1: the edges
+    x, y = line.view(1, 1, -1), line.view(1, -1, 1)
+    grid = torch.stack([cos * x - sin * y, sin * x + cos * y], dim=-1)
     return F.grid_sample(images, grid, align_corners=False)
 
 
@@ -31,6 +33,8 @@ def perlin_noise(batch, size, generator, max_log2_frequency=5, rotation=90.0):
     Each axis has its own frequency, 2^0 to 2^max_log2_frequency cells an image; rotation is the
     largest angle in degrees either way; outside the rotated field it is 0. As officially done,
     the field is drawn upright and turned bilinearly, which flattens its finest peaks a little.
+    A pixel's value is a sum over the grid's corners of products of a row's and a column's part,
+    so the whole upright field is four products of small matrices.
     """
     device = generator.device
     exponents = torch.randint(
@@ -38,24 +42,16 @@ def perlin_noise(batch, size, generator, max_log2_frequency=5, rotation=90.0):
     )
     angle = uniform((batch,), -math.radians(rotation), math.radians(rotation), generator)
     grid = 2**max_log2_frequency + 1
-    gradient = uniform((batch, grid * grid), 0, 2 * math.pi, generator)
-    gradient = gradient.cos(), gradient.sin()
+    gradient = uniform((batch, grid * grid), 0, 2 * math.pi, generator).view(batch, grid, grid)
+    down, across = math.sqrt(2) * gradient.cos(), math.sqrt(2) * gradient.sin()
 
     position = torch.arange(size, device=device) / size * 2**exponents  # (2, batch, size), in cells
-    cell = position.long()
-    fraction = position - cell
-    fade = fraction**3 * (fraction * (fraction * 6 - 15) + 10)  # Perlin's curve
-    y, x = fraction[0, :, :, None], fraction[1, :, None]
-
-    def corner(dy, dx):
-        index = (cell[0, :, :, None] + dy) * grid + cell[1, :, None] + dx
-        down, across = (g.gather(1, index.flatten(1)).view_as(index) for g in gradient)
-        return (y - dy) * down + (x - dx) * across
-
-    top = torch.lerp(corner(0, 0), corner(0, 1), fade[1, :, None])
-    bottom = torch.lerp(corner(1, 0), corner(1, 1), fade[1, :, None])
-    noise = torch.lerp(top, bottom, fade[0, :, :, None]).unsqueeze(1) * math.sqrt(2)
-    return rotate(noise, angle)[:, 0]
+    offset = position.unsqueeze(-1) - torch.arange(grid, device=device)  # to each line of the grid
+    near = (1 - offset.abs()).clamp(min=0)  # of the two lines around a pixel, else 0
+    fade = near**3 * (near * (near * 6 - 15) + 10)  # Perlin's curve: the weight of a line
+    (fade_y, fade_x), (slope_y, slope_x) = fade, fade * offset
+    noise = torch.baddbmm(slope_y @ down @ fade_x.mT, fade_y @ across, slope_x.mT)
+    return rotate(noise.unsqueeze(1), angle)[:, 0]
 
 
 def perlin_mask(batch, size, generator, threshold=0.5, max_log2_frequency=5, rotation=90.0):
@@ -76,5 +72,5 @@ def corrupt(images, textures, generator, max_beta=0.8, **mask_settings):
     mask = perlin_mask(batch, size, generator, **mask_settings)
     choice = torch.randint(len(textures), (batch,), generator=generator, device=generator.device)
     beta = uniform((batch, 1, 1, 1), 0, max_beta, generator)
-    blended = beta * images + (1 - beta) * take(textures, choice) / 255
+    blended = torch.lerp(take(textures, choice) / 255, images, beta)
     return torch.where(mask > 0, blended, images), mask

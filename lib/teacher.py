@@ -4,6 +4,7 @@ All tensors are (N, C, H, W). "Levels" are lists of feature maps at strides 4, 8
 first.
 """
 
+from copy import deepcopy
 from importlib import import_module
 from pathlib import Path
 
@@ -113,6 +114,13 @@ def load_backbone_weights(features, backbone, weights):
             f"tensors missing, {len(wrong)} of another shape, first {(missing + wrong)[0]!r}"
         )
     features.load_state_dict({k: state.get(k, needed[k]) for k in needed})
+
+
+def folded(network, example):
+    """A copy of a frozen network with its batch-norms folded (`fold_batch_norm`)."""
+    copy = deepcopy(network).eval()
+    fold_batch_norm(copy, example)
+    return copy
 
 
 @torch.no_grad()

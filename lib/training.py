@@ -16,7 +16,7 @@ from lib.corruption import corrupt, rotate, uniform
 from lib.devices import autocast, device, take, to_device
 from lib.losses import cosine_distance_loss, downsample_mask, focal_loss, l1_loss
 from lib.networks import SegmentationNetwork, Student, input_channels, segmentation_input
-from lib.teacher import Teacher, fold_batch_norm
+from lib.teacher import Teacher, fold_batch_norm, folded
 
 
 def make_teacher(params):
@@ -76,6 +76,46 @@ class Batches:
         """Go on where `state_dict` was taken."""
         self.generator.set_state(state["generator"])
         self.order = state["order"].to(device())
+
+
+class Ahead:
+    """What frozen networks make of the corrupted images of several batches, in one pass.
+
+    Small batches of small images cost more in calls than in arithmetic. function: corrupted
+    images (B, C, S, S) -> list of (B, ...). Iterating gives (that list, mask) of one batch after
+    the other; values are those of batch by batch, to rounding.
+    """
+
+    PIXELS = 2**18  # least of a pass: above it, larger passes gained nothing on CPU cores
+
+    def __init__(self, batches, function, precision):
+        self.batches, self.function, self.precision = batches, function, precision
+        pixels = batches.batch_size * batches.images.shape[-1] ** 2
+        self.count = max(1, self.PIXELS // pixels)
+        self.made = []
+
+    def __next__(self):
+        if not self.made:
+            self.state = self.batches.state_dict()
+            _, corrupted, masks = zip(*(next(self.batches) for _ in range(self.count)), strict=True)
+            with torch.no_grad(), autocast(self.precision):
+                found = self.function(torch.cat(corrupted))
+            parts = zip(*(x.split(self.batches.batch_size) for x in found), strict=True)
+            self.made = list(zip(map(list, parts), masks, strict=True))
+        return self.made.pop(0)
+
+    def state_dict(self):
+        """Where the stream stood before this pass, and how much of the pass is left."""
+        state = self.state if self.made else self.batches.state_dict()
+        return {"batches": state, "left": len(self.made)}
+
+    def load_state_dict(self, state):
+        """Make the pass again, if `state_dict` was taken amid one."""
+        self.batches.load_state_dict(state["batches"])
+        self.made = []
+        if state["left"]:
+            next(self)
+            self.made = self.made[-state["left"] :]
 
 
 def to_arrays(images):
@@ -161,12 +201,15 @@ def train_student(teacher, images, textures, params, category, name, seed):
     student = Student(teacher.channels, settings.encoder_decoder, settings.width)
     student = student.to(device(), memory_format=torch.channels_last).train()
     batches = Batches(images, textures, settings.batch_size, params, category, seed)
-    known = None if batches.augmented else teacher_levels(teacher, images)
+    known = None
+    if not batches.augmented:  # the answer to an image never changes: one pass over them is enough
+        with autocast(params.precision):
+            known = teacher_levels(teacher, images)
 
     def step_loss():
         normal, corrupted, _ = next(batches)
         with autocast(params.precision):
-            if known:  # the answer to an image never changes: one pass over the images is enough
+            if known:
                 target = [level[batches.index] for level in known]
             else:
                 with torch.no_grad():
@@ -195,13 +238,17 @@ def train_segmentation(teacher, student, images, textures, params, category, see
     network = SegmentationNetwork(inputs, settings.channels)
     network = network.to(device(), memory_format=torch.channels_last).train()
     batches = Batches(images, textures, settings.batch_size, params, category, seed)
+    frozen = folded(student, torch.zeros(1, 3, 64, 64, device=device()))
+
+    def disagreement(corrupted):
+        seen = to_input(teacher, corrupted)
+        return segmentation_input(teacher(seen), frozen(seen), settings.input)
+
+    shown = Ahead(batches, disagreement, params.precision)
 
     def step_loss():
-        _, corrupted, mask = next(batches)
+        levels, mask = next(shown)
         with autocast(params.precision):
-            with torch.no_grad():
-                seen = to_input(teacher, corrupted)
-                levels = segmentation_input(teacher(seen), student(seen), settings.input)
             prediction = network(levels)
         target = downsample_mask(mask, prediction.shape[-2:])
         focal = focal_loss(prediction, target, settings.gamma)
@@ -214,7 +261,7 @@ def train_segmentation(teacher, student, images, textures, params, category, see
         (network.residual.parameters(), settings.learning_rate_residual),
         (network.head.parameters(), settings.learning_rate_head),
     ]
-    history = optimise(step_loss, network, groups, settings, params, batches, key, "segmentation")
+    history = optimise(step_loss, network, groups, settings, params, shown, key, "segmentation")
     return network.eval(), history
 
 
