@@ -45,6 +45,7 @@ class Teacher(nn.Module):
                 f"teacher.levels: strides must be 4, 8, 16; {backbone} gives {reductions}"
             )
         self.channels = self.features.feature_info.channels()
+        drop_unused_blocks(self.features)
         normalisation = timm.get_pretrained_cfg(backbone)
         self.register_buffer("mean", torch.tensor(normalisation.mean).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(normalisation.std).view(1, 3, 1, 1))
@@ -114,6 +115,14 @@ def load_backbone_weights(features, backbone, weights):
             f"tensors missing, {len(wrong)} of another shape, first {(missing + wrong)[0]!r}"
         )
     features.load_state_dict({k: state.get(k, needed[k]) for k in needed})
+
+
+def drop_unused_blocks(features):
+    """Remove what timm would still compute after the last level, as in EfficientNet."""
+    last = features.feature_info.get_dicts()[-1]["module"]  # such as blocks.4
+    container, _, index = last.rpartition(".")
+    if container and isinstance(blocks := features.get_submodule(container), nn.Sequential):
+        features.set_submodule(container, blocks[: int(index) + 1])
 
 
 def folded(network, example):

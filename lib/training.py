@@ -86,12 +86,12 @@ class Ahead:
     the other; values are those of batch by batch, to rounding.
     """
 
-    PIXELS = 2**18  # least of a pass: above it, larger passes gained nothing on CPU cores
+    PIXELS, MOST = 2**18, 8  # of a pass, batches of it: more gained nothing on CPU cores
 
     def __init__(self, batches, function, precision):
         self.batches, self.function, self.precision = batches, function, precision
         pixels = batches.batch_size * batches.images.shape[-1] ** 2
-        self.count = max(1, self.PIXELS // pixels)
+        self.count = max(1, min(self.MOST, self.PIXELS // pixels))
         self.made = []
 
     def __next__(self):

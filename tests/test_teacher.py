@@ -94,6 +94,15 @@ def test_lite0_has_the_weights_of_its_package():
     assert_same_features(teacher, features)
 
 
+@pytest.mark.parametrize("backbone", ["tf_efficientnet_lite0", "mobilenetv3_small_050"])
+def test_nothing_is_computed_after_the_last_level(backbone):
+    teacher = Teacher(backbone, "random")
+    last = [module for module in teacher.modules() if isinstance(module, nn.Conv2d)][-1]
+    assert last.out_channels == teacher.channels[-1]
+    with torch.no_grad():
+        assert [level.shape[-1] for level in teacher(torch.zeros(1, 3, 64, 64))] == [16, 8, 4]
+
+
 @pytest.mark.skipif(not RESNET18.is_file(), reason=f"no {RESNET18.name} in ../shared/weights")
 def test_resnet18_from_a_path():
     features = timm_features("resnet18")
