@@ -49,6 +49,9 @@ def distance_maps(features, bank, rows=4096):
 
     Memory: the bank and `rows` x len(bank) distances at a time (131 MB for a bank of 8,000).
     """
-    queries = features.flatten(0, 2).split(rows)
-    nearest = [torch.cdist(query, bank).amin(dim=1) for query in queries]
-    return torch.cat(nearest).view(features.shape[:3]).cpu().numpy()
+    queries, lengths = features.flatten(0, 2), bank.square().sum(dim=1)
+    nearest = [  # of squared distances, less |query|^2, which changes no order
+        torch.addmm(lengths, part, bank.T, alpha=-2).amin(dim=1) for part in queries.split(rows)
+    ]
+    squared = torch.cat(nearest) + queries.square().sum(dim=1)
+    return squared.clamp(min=0).sqrt().view(features.shape[:3]).cpu().numpy()

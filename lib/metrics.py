@@ -5,6 +5,7 @@ anomalous; image scores and labels (0 good, 1 defective) are `(N,)`. Pixels of e
 one threshold. Every function raises ValueError where its figure is undefined.
 """
 
+import sys
 from dataclasses import dataclass
 
 import numpy as np
@@ -85,9 +86,24 @@ def _descending(scores: np.ndarray, regions: np.ndarray):
     words = np.where(bits >> 31, bits, bits ^ np.uint32(0x7FFFFFFF)).astype(np.uint64)
     words <<= np.uint64(32)
     words |= regions.astype(np.uint32)
-    words.sort()
+    words = _sorted(words)
     changes = (words[1:] ^ words[:-1]) > np.uint64(0xFFFFFFFF)
     return words.astype(np.uint32), np.flatnonzero(np.append(changes, True))
+
+
+def _sorted(words: np.ndarray) -> np.ndarray:
+    """64-bit words in ascending order, sorted in place, or on the GPU where there is one."""
+    torch = sys.modules.get("torch")  # whoever has maps from a GPU has imported it
+    if torch is None or not torch.cuda.is_available():
+        words.sort()
+        return words
+    return _sorted_by_torch(words, torch.device("cuda"), torch)
+
+
+def _sorted_by_torch(words, device, torch):
+    """As `_sorted`; torch has signed words only, so the highest bit is flipped meanwhile."""
+    signed = torch.from_numpy((words ^ np.uint64(1 << 63)).view(np.int64)).to(device)
+    return signed.sort().values.cpu().numpy().view(np.uint64) ^ np.uint64(1 << 63)
 
 
 def _rank(scores: np.ndarray, regions: np.ndarray, what: str) -> _Ranking:

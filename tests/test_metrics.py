@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -215,3 +216,10 @@ def test_not_finite(bad, dtype):
 def test_undefined(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_the_sort_for_a_gpu_is_the_other_one():
+    words = np.random.default_rng(0).integers(0, 2**64, 10_000, dtype=np.uint64, endpoint=False)
+    words[:3] = 0, 2**63, 2**64 - 1
+    found = metrics._sorted_by_torch(words.copy(), torch.device("cpu"), torch)
+    assert np.array_equal(found, np.sort(words)) and found.dtype == np.uint64
