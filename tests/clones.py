@@ -1,4 +1,4 @@
-"""A copy of the repository in a temporary folder, a grid that is quick to run; git and dvc there."""
+"""A copy of the repository in a temporary folder, a grid quick to run, and git and dvc in it."""
 
 import os
 import shutil
