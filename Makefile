@@ -11,7 +11,7 @@ DVC := $(ACTIVE) $(BIN)/python -m dvc
 JOBS ?= $(shell nproc 2> /dev/null || echo 2)
 
 .DEFAULT_GOAL := help
-.PHONY: help env study mvtec test bench lint format notebooks-clean record clean
+.PHONY: help env study mvtec test torture hostile bench lint format notebooks-clean record clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 26
@@ -42,6 +42,12 @@ mvtec: env ## get MVTec AD's archive, DTD and ResNet-18's weights; verify what i
 
 test: env lint ## lint and tests
 	$(ACTIVE) $(BIN)/python -m pytest
+
+torture: env ## kill the pipeline 20 times and compare with an undisturbed run: reports/torture.md
+	$(ACTIVE) $(BIN)/python tests/torture.py --kills 20
+
+hostile: env ## every bad input and the message that it gets: reports/hostile.md
+	$(BIN)/python tests/hostile.py
 
 bench: env ## time the study beside a plain implementation: reports/benchmark/
 	$(BIN)/python -m bench.run

@@ -9,7 +9,6 @@ never lies unpacked on the disk: MVTec AD's 5 GB become some hundred MB at 256x2
 source FOLDER only holds a marker, always the same bytes.
 """
 
-import errno
 import hashlib
 import io
 import os
@@ -33,6 +32,7 @@ from lib.folder import (
     read_image,
     resize,
 )
+from lib.interruption import FULL, alone, end_with_parent
 
 PARTS = ("train", "test", "ground_truth")  # of a category's folder
 # What a broken archive raises, beside what is read as its end.
@@ -68,7 +68,7 @@ def unpack(dataset, categories: tuple[str, ...], target: Path) -> None:
         shutil.rmtree(target, ignore_errors=True)
         os.replace(partial, target)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno not in FULL:
             raise
         message = f"no space left to unpack {path} into {target}; free some and run again"
         raise OSError(error.errno, message) from error
@@ -217,7 +217,8 @@ def main(arguments: list[str]) -> int:
     try:
         settings = params.load()
         if settings.dataset.source == "archive":
-            unpack(settings.dataset, settings.categories, target)
+            with alone(params.ROOT / ".checkpoints" / "archive.lock", "archive"):
+                unpack(settings.dataset, settings.categories, target)
         else:
             shutil.rmtree(target, ignore_errors=True)
             target.mkdir(parents=True, exist_ok=True)
@@ -229,4 +230,5 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    end_with_parent()
     sys.exit(main(sys.argv[1:]))

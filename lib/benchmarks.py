@@ -53,6 +53,7 @@ def _read_elpv(dataset, category: str) -> tuple[str, list[dict], list[str]]:
         "ELPV has no pixel masks: its defective cells have image labels only.",
     ]
     table = table[np.isin(table["probability"], (0, 1))]
+    folder.check_fits(len(table), category, dataset)
     splits = _elpv_splits(table["probability"] == 1, dataset)
     rows = []
     for (path, probability, _), split in zip(table.tolist(), splits.tolist(), strict=True):

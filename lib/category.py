@@ -3,11 +3,12 @@
 A category is written once by the dataset stage and loaded by training, evaluation and figures.
 """
 
-import os
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
+
+from lib.interruption import whole
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,10 +29,8 @@ class Category:
 
     def save(self, path: str | Path) -> None:
         """Write one .npz whose bytes depend on the content only; a half-written one never shows."""
-        partial = Path(f"{path}.partial")
-        with partial.open("wb") as file:
-            np.savez(file, **{field.name: getattr(self, field.name) for field in fields(self)})
-        os.replace(partial, path)
+        with whole(path) as partial:
+            np.savez(partial, **{field.name: getattr(self, field.name) for field in fields(self)})
 
     def select(self, chosen: np.ndarray) -> "Category":
         """The images where `chosen`, bool (N,), is True."""

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from lib.category import entry
+from lib.memory import check_memory
 from lib.params import ROOT
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
@@ -49,7 +50,9 @@ def read_category(root: Path, category: str, dataset) -> tuple[list[dict], list[
     if category not in found:
         raise ValueError(f"{root}: no category {category!r}; found: {', '.join(found) or 'none'}")
     base = root / category
-    rows = [_folder_row(path, mask, base, dataset) for path, mask in images_and_masks(base)]
+    pairs = images_and_masks(base)
+    check_fits(len(pairs), category, dataset)
+    rows = [_folder_row(path, mask, base, dataset) for path, mask in pairs]
     good = [row["defects"] == "good" for row in rows if row["splits"] == "test"]
     if all(good) or not any(good):
         raise ValueError(
@@ -100,6 +103,13 @@ def images_and_masks(base: Path) -> list[tuple[Path, Path | None]]:
         masks = _masks(base / "ground_truth" / defect, paths)
         pairs += [(path, masks.get(path.stem)) for path in paths]
     return pairs
+
+
+def check_fits(images: int, category: str, dataset) -> None:
+    """MemoryError if so many images, once decoded, will not fit: arrays, and their grey copy."""
+    size, grey = dataset.image_size, 8
+    needed = images * size**2 * (2 * dataset.channels + 1 + grey)
+    check_memory(needed, f"{category}: {images} images of {size}x{size} pixels")
 
 
 def check_mask_size(mask: Path, size: tuple, image: Path, image_size: tuple) -> None:

@@ -8,17 +8,18 @@ rates, time left) to stderr; the saved file leaves stderr out, as it is never th
 """
 
 import ast
-import ctypes
-import fcntl
 import io
 import os
 import shutil
-import signal
 import sys
 import time
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+
+from lib.interruption import alone, end_with_parent, whole
+
+if __name__ == "__main__":
+    end_with_parent()  # first of all: what follows takes seconds
 
 import yaml
 
@@ -52,8 +53,9 @@ class Progress(io.TextIOBase):
 def run(notebook, output, parameters):
     """Execute the notebook with `parameters` (dict) and write `output`, whole or not at all.
 
-    Raises ValueError for parameters that the notebook does not define, NotebookError where a cell
-    or the kernel fails: the notebook as far as it came then lies in failed/.
+    Raises ValueError for parameters that the notebook does not define, OSError where nothing can be
+    written, NotebookError where a cell or the kernel fails: the notebook as far as it came then
+    lies in failed/.
     """
     notebook, output = Path(notebook).resolve(), Path(output).resolve()
     _check_parameters(notebook, parameters)
@@ -63,22 +65,8 @@ def run(notebook, output, parameters):
     evidence = ROOT / "failed" / (_shown(output) if output.is_relative_to(ROOT) else output.name)
     for folder in (evidence.parent, output.parent, ROOT / "logs" / "ipython"):
         folder.mkdir(parents=True, exist_ok=True)
-    with _alone(item):
+    with alone(ROOT / ".checkpoints" / f"{item}.lock", item):
         _finish(notebook, output, parameters, item, evidence)
-
-
-@contextmanager
-def _alone(item):
-    """Hold the item's lock: whoever still runs it, left over from a killed run, ends first."""
-    lock = ROOT / ".checkpoints" / f"{item}.lock"
-    lock.parent.mkdir(exist_ok=True)
-    with lock.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print(f"{item} | another process runs it; waiting for its end", file=sys.stderr)
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _finish(notebook, output, parameters, item, evidence):
@@ -91,10 +79,9 @@ def _finish(notebook, output, parameters, item, evidence):
             f"\n{item}: {_shown(notebook)} failed {_reason(error)}\n"
             f"The notebook up to there, with the traceback: {_shown(evidence)}"
         ) from error
+    with whole(output) as unfinished:
+        unfinished.write_text(nbformat.writes(_tidied(executed)) + "\n", encoding="utf-8")
     _log_time(notebook.name, item, started, time.monotonic() - clock)
-    unfinished = output.with_name(f".{output.name}.unfinished")
-    unfinished.write_text(nbformat.writes(_tidied(executed)) + "\n", encoding="utf-8")
-    os.replace(unfinished, output)
     evidence.unlink()
     shutil.rmtree(ROOT / ".checkpoints" / item, ignore_errors=True)
 
@@ -173,16 +160,13 @@ def _shown(path):
 
 def _log_time(notebook, item, started, seconds):
     log = ROOT / "logs" / "timings.csv"
-    header = "" if log.exists() else "notebook,item,start,seconds\n"
-    with log.open("a", encoding="utf-8") as file:  # one write: other items may end at this moment
-        file.write(f"{header}{notebook},{item},{started.isoformat('T', 'seconds')},{seconds:.1f}\n")
-
-
-def end_with_parent():
-    """Ask the kernel of Linux for SIGTERM when the parent, dvc, dies: no orphan trains on."""
-    if sys.platform == "linux":
-        pr_set_pdeathsig = 1
-        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
+    try:
+        header = "" if log.exists() else "notebook,item,start,seconds\n"
+        line = f"{notebook},{item},{started.isoformat('T', 'seconds')},{seconds:.1f}\n"
+        with log.open("a", encoding="utf-8") as file:  # one write: other items may end now
+            file.write(header + line)
+    except OSError as error:  # the result is there: only `make record` misses the time
+        print(f"{item} | time not logged: {error}", file=sys.stderr)
 
 
 def main(arguments):
@@ -198,12 +182,11 @@ def main(arguments):
                 raise ValueError(f"{pair!r} is not a parameter; write 'name: value'")
             parameters |= parsed
         run(notebook, output, parameters)
-    except (NotebookError, ValueError, FileNotFoundError) as error:
+    except (NotebookError, ValueError, OSError, yaml.YAMLError) as error:
         print(error, file=sys.stderr)
         return 1
     return 0
 
 
 if __name__ == "__main__":
-    end_with_parent()
     sys.exit(main(sys.argv[1:]))

@@ -257,8 +257,8 @@ def describe(name, error):
 if __name__ == "__main__":
     try:
         load()
-    except (ValueError, FileNotFoundError) as error:
+        for target in map(Path, sys.argv[1:]):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text("params.yaml is well-formed\n", encoding="utf-8")
+    except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
-    for target in map(Path, sys.argv[1:]):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text("params.yaml is well-formed\n", encoding="utf-8")

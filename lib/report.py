@@ -11,6 +11,7 @@ import pandas as pd
 from lib import paper
 from lib.devices import device_name
 from lib.evaluation import HEAD_COLUMNS, METRICS, spread
+from lib.interruption import whole
 from lib.paper import markdown, paper_table4, real
 from lib.params import ROOT
 
@@ -67,9 +68,9 @@ def collect(results, categories):
 
 def save_tables(tables, folder):
     """Write ablations.csv (the contract's columns, test), validation, baseline and heads.csv."""
-    folder.mkdir(parents=True, exist_ok=True)
     for name, frame in zip(FILES, tables, strict=True):
-        frame.to_csv(folder / f"{name}.csv", index=False, float_format="%.6f")
+        with whole(folder / f"{name}.csv") as path:
+            frame.to_csv(path, index=False, float_format="%.6f")
 
 
 def load_tables(folder):

@@ -4,6 +4,7 @@ Everything random comes from one torch.Generator of the run's seed on the traini
 run depends on its parameters, its data and the machine, and on nothing else.
 """
 
+import io
 import math
 import sys
 import time
@@ -14,7 +15,9 @@ from lib.anomaly_map import cosine_map
 from lib.checkpoint import Checkpoint, fingerprint
 from lib.corruption import corrupt, rotate, uniform
 from lib.devices import autocast, device, take, to_device
+from lib.interruption import whole
 from lib.losses import cosine_distance_loss, downsample_mask, focal_loss, l1_loss
+from lib.memory import check_memory
 from lib.networks import SegmentationNetwork, Student, input_channels, segmentation_input
 from lib.teacher import Teacher, fold_batch_norm, folded
 
@@ -280,6 +283,10 @@ def to_input(teacher, images):
 @torch.no_grad()
 def teacher_levels(teacher, images, batch_size=32):
     """The teacher's levels of uint8 images (N, S, S, C): three tensors with N rows."""
+    strides = zip(teacher.channels, (4, 8, 16), strict=True)
+    numbers = len(images) * sum(c * (images.shape[1] // stride) ** 2 for c, stride in strides)
+    if device().type == "cpu":  # twice: batch by batch, then as a whole; 4 bytes each
+        check_memory(2 * 4 * numbers, f"the teacher's levels of {len(images)} images")
     images, rows = to_device(images), torch.arange(len(images), device=device())
     batches = (take(images, batch) / 255 for batch in rows.split(batch_size))
     levels = zip(*(teacher(to_input(teacher, batch)) for batch in batches), strict=True)
@@ -304,10 +311,13 @@ def anomaly_maps(teacher, student, network, images, kind="product", batch_size=3
 
 def save(folder, network, settings, history):
     """Leave weights.pt (state dict and the settings that rebuild the network) and history.csv."""
-    folder.mkdir(parents=True, exist_ok=True)
-    torch.save({"settings": settings, "state": network.state_dict()}, folder / "weights.pt")
+    content = io.BytesIO()  # torch itself would not say why a write failed
+    torch.save({"settings": settings, "state": network.state_dict()}, content)
+    with whole(folder / "weights.pt") as path:
+        path.write_bytes(content.getvalue())
     lines = ["step,loss", *(f"{step},{loss:.6g}" for step, loss in history)]
-    (folder / "history.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    with whole(folder / "history.csv") as path:
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def load(folder, build):

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from clones import run_tiny
 from toys import write_nut
 
 from lib import checkpoint
@@ -25,3 +26,9 @@ def teacher():
     """The teacher that is quick to build, with the levels of ResNet-18 and random weights."""
     torch.manual_seed(0)
     return Teacher("resnet10t", "random").to(device())
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """A copy of the repository after one `dvc repro` of a tiny grid."""
+    return run_tiny(tmp_path_factory.mktemp("clone"))

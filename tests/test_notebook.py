@@ -1,14 +1,9 @@
 """lib.notebook: equal runs leave equal bytes, failures leave a message and evidence."""
 
 import csv
-import os
 import re
-import signal
 import subprocess
 import sys
-import threading
-import time
-from pathlib import Path
 
 import nbformat
 import pytest
@@ -115,43 +110,3 @@ def test_missing_notebook_and_missing_arguments(root, capsys):
     assert "none.ipynb" in capsys.readouterr().err
     done = subprocess.run([sys.executable, "-m", "lib.notebook"], capture_output=True, text=True)
     assert done.returncode == 2 and "NOTEBOOK OUTPUT" in done.stderr
-
-
-def test_an_item_runs_once_at_a_time(root, capsys):
-    order = []
-
-    def second():
-        with notebook._alone("student x"):
-            order.append("second")
-
-    with notebook._alone("student x"), notebook._alone("student y"):
-        thread = threading.Thread(target=second)
-        thread.start()
-        time.sleep(0.3)
-        order.append("first")
-    thread.join(timeout=10)
-    assert order == ["first", "second"]
-    assert "another process runs it" in capsys.readouterr().err
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="asks the kernel of Linux")
-def test_no_orphan_survives_its_parent():
-    child = (
-        "import time, lib.notebook as n; n.end_with_parent(); print(1, flush=True); time.sleep(99)"
-    )
-    parent = (
-        "import subprocess, sys, time\n"
-        f"p = subprocess.Popen([sys.executable, '-c', {child!r}], stdout=subprocess.PIPE)\n"
-        "p.stdout.readline(); print(p.pid, flush=True); time.sleep(99)"
-    )
-    command = [sys.executable, "-c", parent]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=notebook.ROOT) as run:
-        orphan = int(run.stdout.readline())
-        run.kill()
-    for _ in range(100):
-        state = Path(f"/proc/{orphan}/stat")
-        if not state.exists() or state.read_text().rsplit(")", 1)[1].split()[0] == "Z":
-            return
-        time.sleep(0.1)
-    os.kill(orphan, signal.SIGKILL)
-    pytest.fail("the orphan went on")

@@ -1,0 +1,57 @@
+"""What an interrupted run must not leave: half a file, a second run at the same work, an orphan."""
+
+import ctypes
+import errno
+import fcntl
+import os
+import signal
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # disk, quota, `ulimit -f`
+
+
+@contextmanager
+def whole(path):
+    """Gives a path to write to, which takes the place of `path` at the end: whole or not at all.
+
+    Makes the folder. Raises OSError that says so where the disk is full.
+    """
+    path = Path(path)
+    partial = path.with_name(f".partial-{path.name}")  # numpy and Pillow look at the ending
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield partial
+        os.replace(partial, path)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise OSError(
+            error.errno, f"no space left to write {path}; free some and run again"
+        ) from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def alone(lock, item):
+    """Hold the file `lock`: who still runs `item`, left over from a killed run, ends first."""
+    lock.parent.mkdir(exist_ok=True)
+    with lock.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"{item} | another process runs it; waiting for its end", file=sys.stderr)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def end_with_parent():
+    """Ask the kernel of Linux for SIGTERM when the parent, dvc, dies: no orphan trains on.
+
+    To be called before slow imports: a parent that dies earlier goes unnoticed.
+    """
+    if sys.platform == "linux":
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)

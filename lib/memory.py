@@ -1,0 +1,56 @@
+"""Say that something will not fit in memory before hours go into it, not after."""
+
+import resource
+from pathlib import Path
+
+MEMINFO, GROUPS = Path("/proc/meminfo"), Path("/sys/fs/cgroup")
+
+
+def free():
+    """Bytes that this process can still take: of the machine, its control groups and `ulimit -v`.
+
+    Infinite where nothing says so, as on other systems than Linux.
+    """
+    return min(_of_machine(), *_of_groups(), _of_limit())
+
+
+def check_memory(needed, what):
+    """Raise MemoryError unless `needed` bytes are free; `what` says what they are for."""
+    if needed > (left := free()):
+        raise MemoryError(
+            f"{what}: needs {needed / 1e9:.2f} GB of memory, {left / 1e9:.2f} GB are free; lower "
+            "dataset.image_size, run fewer items side by side (make study JOBS=1), or take a "
+            "larger machine"
+        )
+
+
+def _of_machine():
+    try:
+        lines = dict(line.split(":") for line in MEMINFO.read_text().splitlines())
+        return 1024 * int(lines["MemAvailable"].split()[0])
+    except (OSError, KeyError, ValueError):
+        return float("inf")
+
+
+def _of_groups():
+    """What each control group (version 2) from the process's own up to the root leaves."""
+    try:
+        own = Path("/proc/self/cgroup").read_text().rpartition("0::/")[2].strip()
+    except OSError:
+        own = ""
+    for folder in (GROUPS / own, *(GROUPS / own).parents):
+        try:
+            limit, used = (int((folder / f"memory.{x}").read_text()) for x in ("max", "current"))
+            stat = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+        except (OSError, ValueError):  # no such file, or no limit: "max"
+            continue
+        yield limit - used + int(stat["inactive_file"])  # files in memory make room
+    yield float("inf")
+
+
+def _of_limit():
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit == resource.RLIM_INFINITY:
+        return float("inf")
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    return limit - pages * resource.getpagesize()

@@ -1,0 +1,21 @@
+"""The short form of `make torture`: kills at chosen moments of a tiny grid."""
+
+import torture
+from clones import copy_of_repository, make_tiny
+
+ITEM = "monocrystalline-full-0"
+
+
+def test_a_killed_run_goes_on_to_the_same_bytes(finished, tmp_path):
+    clone = copy_of_repository(tmp_path / "study")
+    make_tiny(clone)
+    schedule = ["full step 10/60", "full step 30/60", "full step 50/60", 3.0]
+    kills, _ = torture.torture(clone, [f"segmentation@{ITEM}"], schedule)
+    assert [kill.victim for kill in kills] == ["kernel", "papermill", "dvc", "kernel"]
+    assert {kill.stage for kill in kills[:3]} == {f"student@{ITEM}"}
+    assert not [kill.faults for kill in kills if kill.faults]
+    for kill in kills[:3]:
+        assert kill.then.startswith("went on after step "), kill.then
+    compared = torture.compare(clone, finished)
+    assert compared[0] > 8 and compared[2] == []
+    assert f"survived {len(kills)} of {len(kills)}" in torture.report(kills, compared, 0)
