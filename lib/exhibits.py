@@ -83,14 +83,14 @@ def facts(view, seed):
 
 
 def chart(title, x, y, series, log=False):
-    """A chart for the page's script; series: {name: (xs, ys)}."""
-    lines = [
-        {
-            "name": name,
-            "points": [[float(f"{a:.4g}"), float(f"{b:.4g}")] for a, b in zip(*xy, strict=True)],
-        }
-        for name, xy in series.items()
-    ]
+    """A chart for the page's script; series: {name: (xs, ys)}. A loss that diverged leaves gaps."""
+    lines = []
+    for name, (xs, ys) in series.items():
+        known = [
+            (a, b) for a, b in zip(xs, ys, strict=True) if np.isfinite(b) and (b > 0 or not log)
+        ]
+        points = [[float(f"{a:.4g}"), float(f"{b:.4g}")] for a, b in known]
+        lines += [{"name": name, "points": points}] * bool(points)
     return {"title": title, "x": x, "y": y, "log": log, "series": lines}
 
 

@@ -41,13 +41,14 @@ def signed(value):
 
 
 def plain(name):
-    """A name of the study's files as words."""
-    return str(name).replace("_", " ")
+    """A name of the study's files as words; the baseline's says which levels it reads."""
+    words = str(name).replace("_", " ")
+    return re.sub(r"(nearest neighbour) (\d)", r"\1, level \2", words)
 
 
 def embedded(value):
     """JSON for a script element: no end tag inside, the same bytes for the same value."""
-    return Markup(json.dumps(value, separators=(",", ":")).replace("<", "\\u003c"))
+    return Markup(json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c"))
 
 
 def benchmark_line(frame):

@@ -89,6 +89,7 @@ const nearest = (points, x) =>
 
 function chart(figure) {
   const data = JSON.parse(figure.querySelector("script").textContent);
+  if (!data.series.length) return figure.append("nothing to draw");
   const caption = figure.querySelector("figcaption"), to = scales(data);
   const svg = draw("svg", { viewBox: `0 0 ${BOX.width} ${BOX.height}`, role: "img", "aria-labelledby": caption.id });
   const values = make("ul", { class: "values" });
@@ -132,6 +133,7 @@ function chart(figure) {
 // --- gallery ---
 const OUTCOMES = { "hit": "hit", "miss": "miss", "false-alarm": "false alarm", "correct-rejection": "correct rejection" };
 const PLURALS = { "hit": "hits", "miss": "misses", "false-alarm": "false alarms", "correct-rejection": "correct rejections" };
+const TITLES = Object.fromEntries(Object.entries(OUTCOMES).map(([key, text]) => [key, text[0].toUpperCase() + text.slice(1)]));
 const AT_ONCE = 24;
 const outcomeOf = (image, kind, threshold) =>
   image.scores[kind] >= threshold ? (image.label ? "hit" : "false-alarm") : image.label ? "miss" : "correct-rejection";
@@ -163,7 +165,7 @@ function picture(gallery, index, kind, outcome) {
     ["segm.", tile(gallery, index, ["segmentation"], `segmentation map of ${name}`)],
     ["overlay", tile(gallery, index, ["image", kind], `${kind} map over ${name}`)],
   ];
-  const title = make("h2", {}, `${OUTCOMES[outcome]}: ${image.defect.replaceAll("_", " ")}, score ${short(image.scores[kind])} `, make("small", {}, name));
+  const title = make("h2", {}, `${TITLES[outcome]}: ${image.defect.replaceAll("_", " ")}, score ${short(image.scores[kind])} `, make("small", {}, name));
   const pictures = make("div", { class: "pictures" }, ...parts.map(([word, node]) => make("div", {}, node, word)));
   return make("li", { class: outcome, "data-outcome": outcome, "data-defect": image.defect, "data-name": name }, title, pictures);
 }
