@@ -14,6 +14,7 @@ from test_rendered import write_notebook
 from test_report import baseline_rows, rows
 
 from lib import evaluation, params, report, site
+from lib.category import Category
 from lib.evaluation import MAPS
 
 TOY = replace(SETTINGS, study="toy", categories=("nut", "bolt"), seeds=(0, 1))
@@ -314,7 +315,7 @@ def test_curves_tell_their_values(visit):
 
 def expected(study, kind, name="nut"):
     """Outcome of each real test image, by evaluation.py."""
-    held_out = evaluation.Category.load(study / f"results/dataset/{name}.npz").held_out()
+    held_out = Category.load(study / f"results/dataset/{name}.npz").held_out()
     view = evaluation.View(held_out, study / "results/segmentation" / name, TOY)
     scores = view.scores(0, kind)
     words = evaluation.outcomes(scores, held_out.labels, view.cut(scores))[view.real]
@@ -348,7 +349,7 @@ def test_threshold_changes_outcomes(visit, study):
     assert set(shown(page).values()) == {"hit", "false-alarm"}
     page.keyboard.press("End")
     assert set(shown(page).values()) == {"miss", "correct-rejection"}
-    status = page.get_by_role("status").first.inner_text()
+    status = page.get_by_role("status").inner_text()
     assert "0 hits, 3 misses, 0 false alarms, 6 correct rejections" in status
     assert "3 misses" in slider.get_attribute("aria-valuetext")
     page.get_by_role("button", name="Back to the validation threshold").click()
