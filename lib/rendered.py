@@ -65,14 +65,16 @@ def _describe_figures(soup):
 
 
 def _tidy(soup, known):
-    for table in soup.find_all("table"):
+    for number, table in enumerate(soup.find_all("table"), start=1):
+        heading = table.find_previous(["h1", "h2", "h3"])
+        label = f"Table {number}" + (f": {heading.get_text(' ', strip=True)}" if heading else "")
         del table["border"]
         for head in table.find_all("th"):
             if head.get_text(strip=True):
                 head["scope"] = "col" if head.find_parent("thead") else "row"
             else:
                 head.name = "td"  # a heading without words tells a screen reader nothing
-        frame = {"class": "scroll", "tabindex": "0", "role": "region", "aria-label": "Table"}
+        frame = {"class": "scroll", "tabindex": "0", "role": "region", "aria-label": label}
         table.wrap(soup.new_tag("div", attrs=frame))
     for link in soup.find_all("a"):
         target = PurePosixPath(link.get("href", ""))

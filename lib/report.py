@@ -1,5 +1,6 @@
 """Tables, the paper's questions and the page of a study, from the rows that evaluation left."""
 
+import hashlib
 import os
 import platform
 import shutil
@@ -75,6 +76,11 @@ def save_tables(tables, folder):
 def load_tables(folder):
     """What `save_tables` left."""
     return Tables(*(pd.read_csv(folder / f"{name}.csv") for name in FILES))
+
+
+def fingerprint(folder):
+    """A hash of the test rows, by which run.md and the site know which run they tell of."""
+    return hashlib.sha256((folder / "ablations.csv").read_bytes()).hexdigest()[:16]
 
 
 def test_rows(frame):

@@ -131,13 +131,13 @@ def not_measured(settings, tables):
 def record(folder):
     """(protocol, commit or None, run.md's text) of a study's folder of reports.
 
-    run.md counts only where it tells of this very run: that it quotes the page's protocol.
+    run.md counts only where it tells of this very run, by the hash of the test rows.
     """
     protocol = (folder / "README.md").read_text(encoding="utf-8").split("\n\n")[1]
     path = folder / "run.md"
     text = path.read_text(encoding="utf-8") if path.exists() else ""
     found = re.search(r"commit `([0-9a-f]{7,40})`", text)
-    if found and protocol in text:
+    if found and report.fingerprint(folder) in text:
         return protocol, found[1], text.partition("\n\n")[2]
     return protocol, None, ""
 

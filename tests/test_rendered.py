@@ -16,6 +16,7 @@ def write_notebook(path, title="What came out?"):
     """An executed notebook with a heading, links, a table and a figure."""
     output = [
         v4.new_output("display_data", {"text/html": TABLE}),
+        v4.new_output("display_data", {"text/html": TABLE}),
         v4.new_output("display_data", {"image/png": PIXEL}),
         v4.new_output("stream", text="a line\n"),
     ]
@@ -53,8 +54,9 @@ def test_a_figure_says_what_it_shows(soup):
 
 
 def test_tables_can_be_read_and_scrolled(soup):
-    frame = soup.table.parent
-    assert frame["role"] == "region" and frame["tabindex"] == "0" and frame["aria-label"]
+    frames = [table.parent for table in soup.find_all("table")]
+    assert [frame["aria-label"] for frame in frames] == ["Table 1: Scores", "Table 2: Scores"]
+    assert all(frame["role"] == "region" and frame["tabindex"] == "0" for frame in frames)
     assert all(head.get_text(strip=True) and head["scope"] for head in soup.find_all("th"))
 
 

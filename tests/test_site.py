@@ -36,7 +36,7 @@ def make_study(root, settings):
     )
     report.save_tables(tables, reports)
     (reports / "README.md").write_text(report.page(settings, tables, []))
-    record = f"Code: commit `{COMMIT}`; parameters: x.\n\n{report.protocol(settings)}"
+    record = f"Code: commit `{COMMIT}`; parameters: x; rows `{report.fingerprint(reports)}`"
     (reports / "run.md").write_text(f"# How it was run\n\n{record}\n\n| a | b |\n|---|---|\n")
     shutil.copyfile(params.ROOT / "params.yaml", root / "params.yaml")
     for name in ("report", "ablations", "figures-nut", "figures-bolt", "unknown-kind"):
@@ -175,13 +175,14 @@ def test_every_parameter_is_printed_under_its_key(built):
 
 
 def test_a_record_of_another_run_is_not_quoted(tmp_path):
-    run = tmp_path / "run.md"
     (tmp_path / "README.md").write_text("# Study\n\n400 steps.\n\nmore\n")
+    (tmp_path / "ablations.csv").write_text("a,b\n")
     assert site.record(tmp_path) == ("400 steps.", None, "")
-    run.write_text(f"# How\n\ncommit `{COMMIT}`\n\n500 steps.\n")
-    assert site.record(tmp_path)[1] is None
-    run.write_text(f"# How\n\ncommit `{COMMIT}`\n\n400 steps.\n")
+    known = report.fingerprint(tmp_path)
+    (tmp_path / "run.md").write_text(f"# How\n\ncommit `{COMMIT}`, rows `{known}`\n")
     assert site.record(tmp_path)[1] == COMMIT
+    (tmp_path / "ablations.csv").write_text("a,b\n1,2\n")
+    assert site.record(tmp_path) == ("400 steps.", None, "")
 
 
 def test_a_smoke_run_says_so_on_every_page(tmp_path):
@@ -235,7 +236,7 @@ def visit(chromium, built):
     def go(name, size=DESK, scheme="light"):
         contexts.append(chromium.new_context(viewport=size, color_scheme=scheme))
         page = contexts[-1].new_page()
-        page.set_default_timeout(10_000)
+        page.set_default_timeout(60_000)  # a busy machine is no fault
         page.on("console", lambda message: faults.append(message.text))
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.on("requestfailed", lambda request: faults.append(request.url))
