@@ -136,4 +136,5 @@ def summary(comparisons):
         return "Yes, in every comparison and seed" if better else "No, worse in every comparison"
     counted = [f"{word} in {n}" for word, n in (("better", better), ("worse", worse)) if n]
     counted = f"{' and '.join(counted)} of {all_of} comparisons, the rest undecided"
-    return ("It depends" if better and worse else "Partly" if better else "No") + f": {counted}"
+    word = "It depends" if better and worse else "Partly" if better else "No sign of it"
+    return f"{word}: {counted}"

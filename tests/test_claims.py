@@ -89,7 +89,7 @@ def test_one_seed_decides_nothing():
         ([WITHIN, WITHIN], "No difference beyond the spread of the seeds"),
         ([WITHIN, DISAGREE], "The seeds disagree"),
         ([BETTER, WITHIN], "Partly: better in 1 of 2 comparisons, the rest undecided"),
-        ([WORSE, WITHIN], "No: worse in 1 of 2 comparisons, the rest undecided"),
+        ([WORSE, WITHIN], "No sign of it: worse in 1 of 2 comparisons, the rest undecided"),
         (
             [WORSE, BETTER, WITHIN],
             "It depends: better in 1 and worse in 1 of 3 comparisons, the rest undecided",

@@ -21,6 +21,7 @@ TOY = replace(SETTINGS, study="toy", categories=("nut", "bolt"), seeds=(0, 1))
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 FLAGS = [
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    "--disable-dev-shm-usage",  # small in containers
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 ]
 PHONE, DESK = {"width": 360, "height": 740}, {"width": 1200, "height": 900}
