@@ -121,6 +121,25 @@ def test_sheets_that_the_script_asks_for_exist(built):
             assert (built / "images" / f"{name}-{kind}.webp").is_file()
 
 
+def test_it_is_small(built):
+    """Under 5 MB for the quick study, whose notebooks take 1.4 and whose sheets 0.6 of them."""
+    assert sum(map(len, bytes_of(built).values())) < 300_000
+    quick = params.ROOT / "site" / "quick"
+    assert sum(map(len, bytes_of(quick).values())) < 5e6  # 0 where it was not built
+
+
+def test_a_study_of_the_papers_benchmark_stands_beside_the_paper(study, tmp_path):
+    """Categories of MVTec AD get a page with the quoted tables."""
+    frame = rows(categories=("screw", "bottle"))
+    test = frame[frame.split == "test"].drop(columns="split")
+    toy = site.Site(TOY, study, tmp_path)
+    toy.tables = report.Tables(test, test, baseline_rows(categories=("screw", "bottle")))
+    toy.record()
+    page = pages(tmp_path)["paper.html"]
+    assert len(page.find_all("table")) > 5 and "not measured" in page.get_text()
+    assert "13 of MVTec AD's 15 categories." in list(site.not_measured(TOY, toy.tables))
+
+
 def test_ids_are_unique_and_every_page_has_one_title(built):
     for name, page in pages(built).items():
         ids = [node["id"] for node in page.find_all(id=True)]
