@@ -11,7 +11,7 @@ DVC := $(ACTIVE) $(BIN)/python -m dvc
 JOBS ?= $(shell nproc 2> /dev/null || echo 2)
 
 .DEFAULT_GOAL := help
-.PHONY: help env study mvtec test torture hostile bench lint format notebooks-clean record clean
+.PHONY: help env study report plots mvtec test torture hostile bench lint format notebooks-clean record clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 26
@@ -35,7 +35,16 @@ study: env ## run every stage that is out of date, then say where the report is
 	$(ACTIVE) $(BIN)/python -m lib.grid run $(JOBS)
 	$(DVC) repro
 	@$(BIN)/python -c 'import yaml; s = yaml.safe_load(open("params.yaml"))["study"]; \
-	  print(f"The report: reports/{s}/  The notebooks behind it: rendered/")'
+	  print(f"Open site/{s}/index.html  Tables: reports/{s}/  Notebooks: rendered/")'
+
+report: env ## bring the site up to date with the study, and say where it opens
+	$(DVC) repro site
+	@$(BIN)/python -c 'import yaml; s = yaml.safe_load(open("params.yaml"))["study"]; \
+	  print(f"Open site/{s}/index.html")'
+
+plots: env ## curves and tables of `dvc plots show`, on a page that needs no network
+	@$(BIN)/python -c 'import vl_convert; print(vl_convert.javascript_bundle())' > .dvc/plots/vega.js
+	$(DVC) plots show
 
 mvtec: env ## get MVTec AD's archive, DTD and ResNet-18's weights; verify what is there
 	@$(BIN)/python -m lib.fetch
@@ -63,8 +72,9 @@ format: env ## let ruff order imports and lay out the code
 notebooks-clean: env ## strip outputs from notebooks/
 	$(BIN)/python -m nbconvert --clear-output --inplace notebooks/*.ipynb
 
-record: env ## write down device, versions and wall time of the run
+record: env ## write down commit, device, versions and wall time of the run, in the site as well
 	$(BIN)/python -m lib.provenance
+	$(DVC) repro -s site
 
 clean: ## remove what runs and tools leave behind; results and the environment stay
 	rm -rf failed logs .checkpoints .pytest_cache .ruff_cache .hypothesis

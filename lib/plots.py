@@ -68,6 +68,11 @@ def _legend_below(figure, axes) -> None:
     figure.legend(handles.values(), handles, loc="outside lower center", ncols=columns)
 
 
+def smoothed(loss: pd.Series) -> pd.Series:
+    """Running mean over a 25th of the steps."""
+    return loss.rolling(max(1, len(loss) // 25), min_periods=1).mean()
+
+
 @_styled
 def training_curves(history: pd.DataFrame) -> Figure:
     """Loss against step: a column per student, a row per phase, a line per seed (and item).
@@ -81,7 +86,7 @@ def training_curves(history: pd.DataFrame) -> Figure:
     for (phase, student, seed, _), run in runs:
         axis, number = axes[phases.index(phase), students.index(student)], seeds.index(seed)
         loss = run.sort_values("step").set_index("step")["loss"]
-        smooth = loss.rolling(max(1, len(loss) // 25), min_periods=1).mean()
+        smooth = smoothed(loss)
         style = {"color": COLOURS[number % 10], "linestyle": LINES[number % 6], "lw": 1.2}
         axis.plot(smooth.index, smooth, label=f"seed {seed}", **style)
     for (row, column), axis in np.ndenumerate(axes):

@@ -40,8 +40,8 @@ def profile():
     raise ValueError("params.yaml equals no file of profiles/; save it there and commit it first")
 
 
-def record(settings, commit, timings):
-    """Text of reports/<study>/run.md."""
+def record(settings, commit, timings, fingerprint):
+    """Text of reports/<study>/run.md; fingerprint: that of the run's ablations.csv."""
     needed = grid.items(settings)
     if unknown := sorted(set(needed) - set(timings["item"])):
         raise ValueError(f"logs/timings.csv knows no run of {unknown[0]} here; run dvc repro first")
@@ -50,7 +50,8 @@ def record(settings, commit, timings):
     return "\n\n".join(
         [
             f"# How study `{settings.study}` was run",
-            f"Code: commit `{commit}`; parameters: `{profile()}` of that commit.",
+            f"Code: commit `{commit}`; parameters: `{profile()}` of that commit; "
+            f"`ablations.csv`: sha256 `{fingerprint}`...",
             report.protocol(settings),
             f"Wall time, first stage to last: {wall / 60:.1f} minutes.",
             report.markdown(stages.round(0).astype(int).astype(str)),
@@ -69,7 +70,8 @@ def main():
     settings = params.load()
     try:
         timings = pd.read_csv(ROOT / "logs" / "timings.csv")
-        text = record(settings, head.stdout.strip(), timings)
+        fingerprint = report.fingerprint(ROOT / "reports" / settings.study)
+        text = record(settings, head.stdout.strip(), timings, fingerprint)
     except (FileNotFoundError, ValueError) as error:
         sys.exit(f"error: {error}")
     (ROOT / "reports" / settings.study / "run.md").write_text(text + "\n", encoding="utf-8")

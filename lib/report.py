@@ -1,5 +1,6 @@
 """Tables, the paper's questions and the page of a study, from the rows that evaluation left."""
 
+import hashlib
 import os
 import platform
 import shutil
@@ -78,6 +79,11 @@ def load_tables(folder):
     return Tables(*(pd.read_csv(folder / f"{name}.csv") for name in FILES))
 
 
+def fingerprint(folder):
+    """A hash of the test rows, by which run.md and the site know which run they tell of."""
+    return hashlib.sha256((folder / "ablations.csv").read_bytes()).hexdigest()[:16]
+
+
 def test_rows(frame):
     """Rows of the test split."""
     return frame[frame.split == "test"]
@@ -114,18 +120,21 @@ def pixel_table(tables):
     return pd.concat({name: spread(group) for name, group in found}, names=["category"])
 
 
+def paired(frame, one, other, metric="image_auroc"):
+    """Differences in points of two rows (student, map) on real defects, by category and seed."""
+    scores = real(frame).set_index(["student", "map", "category", "seed"])[metric].sort_index()
+    return scores.loc[one] * 100 - scores.loc[other] * 100
+
+
 def effects(frame, metric="image_auroc"):
     """The paper's questions: paired differences in points over seeds and categories.
 
     `verdict` is holds or reversed when all pairs have the sign of the paper's effect or its
     opposite, else undecided.
     """
-    scores = (
-        real(frame).set_index(["student", "map", "category", "seed"])[metric].sort_index() * 100
-    )
     quoted, rows = paper_table4()[metric], []
     for question, one, other in QUESTIONS:
-        pairs = scores.loc[one] - scores.loc[other]
+        pairs = paired(frame, one, other, metric)
         paper = quoted[one] - quoted[other]
         agree = (pairs * paper > 0).all(), (pairs * paper < 0).all()
         verdict = "holds" if agree[0] else "reversed" if agree[1] else "undecided"

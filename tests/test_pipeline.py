@@ -61,7 +61,7 @@ DATA, SCORES = {"dataset@monocrystalline"}, {"evaluation@monocrystalline"}
 BASELINE, HEADS = {"baseline@monocrystalline"}, {"heads@monocrystalline-distance-0"}
 FIGURES, PRO = {"figures@monocrystalline"}, {"pro@monocrystalline"}
 NETWORKS = TRAINED | SEGMENTED | HEADS
-ALWAYS = {"check"}  # reads params.yaml as a whole and costs a second
+ALWAYS = {"check", "site"}  # these read params.yaml as a whole; one checks it, one prints it
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ def test_items_side_by_side_count_once_and_pauses_do_not(timings):
 
 def test_an_unfinished_run_is_refused(timings):
     with pytest.raises(ValueError, match="run dvc repro first"):
-        provenance.record(params.load(), "0" * 40, timings)
+        provenance.record(params.load(), "0" * 40, timings, "f00")
 
 
 def test_a_finished_run_names_commit_and_minutes():
@@ -41,5 +41,6 @@ def test_a_finished_run_names_commit_and_minutes():
     rows = [(item.split()[0], item, "2026-01-02T00:00:00+00:00", 60.0)
             for item in grid.items(settings)]  # fmt: skip
     timings = pd.DataFrame(rows, columns=["notebook", "item", "start", "seconds"])
-    text = provenance.record(settings, "c0ffee", timings)
+    text = provenance.record(settings, "c0ffee", timings, "f00d")
+    assert "sha256 `f00d`" in text
     assert "commit `c0ffee`" in text and "1.0 minutes" in text

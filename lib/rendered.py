@@ -1,0 +1,84 @@
+"""A rendered notebook as the body of a page: nbconvert's HTML, made fit for phones and readers.
+
+Code folds away, tables scroll in a frame of their own, figures say what they show, and a link to
+another notebook leads to its page. Nothing is loaded from elsewhere: there is no MathJax, no
+require.js, no mermaid.
+"""
+
+import sys
+from pathlib import PurePosixPath
+
+# Else jsonschema compiles a grammar of IRIs, 2 to 3 s of each start; notebooks have no use for it.
+sys.modules.setdefault("rfc3987_syntax", None)
+
+import nbformat  # noqa: E402
+from bs4 import BeautifulSoup  # noqa: E402
+from nbconvert import HTMLExporter  # noqa: E402
+from nbconvert.filters import markdown2html  # noqa: E402
+
+PARSER = "html.parser"
+
+
+def notebook(path, known):
+    """(title, HTML body) of an executed notebook; `known`: names of notebooks that have a page."""
+    exporter = HTMLExporter(template_name="basic", exclude_anchor_links=True)
+    html, _ = exporter.from_notebook_node(nbformat.read(path, as_version=4))
+    soup = BeautifulSoup(html, PARSER)
+    for found in soup.select(".prompt, style, script"):
+        found.decompose()
+    for cell in soup.select("div.cell"):
+        del cell["id"]
+    for code in soup.select("div.input"):
+        _fold(soup, code)
+    _describe_figures(soup)
+    _tidy(soup, known)
+    title = soup.find("h1")
+    return (title.get_text(strip=True) if title else path.stem), str(soup)
+
+
+def markdown(text, known=()):
+    """HTML of Markdown, with the same care for tables and links."""
+    soup = BeautifulSoup(markdown2html(text), PARSER)
+    for anchor in soup.select("a.anchor-link"):
+        anchor.decompose()
+    _tidy(soup, known)
+    return str(soup)
+
+
+def _fold(soup, code):
+    """Put the code of a cell under a heading that opens it."""
+    code.name = "details"
+    summary = soup.new_tag("summary")
+    lines = len(code.get_text().strip().splitlines())
+    summary.string = f"Code, {lines} line{'s' if lines > 1 else ''}"
+    code.insert(0, summary)
+
+
+def _describe_figures(soup):
+    """A text for each figure: the heading it stands under and the sentences below that heading."""
+    for image in soup.find_all("img"):
+        heading = image.find_previous(["h1", "h2", "h3"])
+        words = [heading.get_text(" ", strip=True)] if heading else ["Figure"]
+        words += [p.get_text(" ", strip=True) for p in heading.find_next_siblings("p")[:1]]
+        image["alt"] = ". ".join(words).replace("\n", " ")
+        image["loading"] = "lazy"
+
+
+def _tidy(soup, known):
+    for number, table in enumerate(soup.find_all("table"), start=1):
+        heading = table.find_previous(["h1", "h2", "h3"])
+        label = f"Table {number}" + (f": {heading.get_text(' ', strip=True)}" if heading else "")
+        del table["border"]
+        for head in table.find_all("th"):
+            if head.get_text(strip=True):
+                head["scope"] = "col" if head.find_parent("thead") else "row"
+            else:
+                head.name = "td"  # a heading without words tells a screen reader nothing
+        frame = {"class": "scroll", "tabindex": "0", "role": "region", "aria-label": label}
+        table.wrap(soup.new_tag("div", attrs=frame))
+    for link in soup.find_all("a"):
+        target = PurePosixPath(link.get("href", ""))
+        if target.suffix == ".ipynb" and target.stem in known:
+            link["href"] = f"{target.stem}.html"
+        elif not link.get("href", "").startswith(("http:", "https:")):
+            link.unwrap()  # to a file that is not part of the site
