@@ -18,8 +18,8 @@ import torch
 from lib.devices import device_name
 
 FOLDER = Path(__file__).parents[1] / ".checkpoints"
-CODE = ("anomaly_map", "checkpoint", "corruption", "devices", "interruption", "losses", "memory",
-        "networks", "teacher", "training", "upsampled")  # fmt: skip
+CODE = ("anomaly_map", "batches", "checkpoint", "corruption", "devices", "interruption", "losses",
+        "memory", "networks", "teacher", "training", "upsampled")  # fmt: skip
 
 
 def fingerprint(*parts):

@@ -125,6 +125,26 @@ def spread(frame):
     return mean.combine(deviation, lambda a, b: a.combine(b, plus_minus)).dropna(axis=1, how="all")
 
 
+def answer(frame):
+    """Two sentences on the full student's test rows of `table`: images, then pixels."""
+    test = frame[(frame.split == "test") & (frame.student == "full")]
+    real, masks = test[test.real_defects], test[test.pixel_ap.notna()]
+    both = spread(real).droplevel(["benchmark", "student"])["image_auroc"]
+    said = (
+        "**Answer.** On real test images the full method gives an image AUROC of "
+        f"{both['segmentation']} % by its segmentation map and {both['cosine']} % by its cosine "
+        "map: so often a defective image scores above a good one. "
+    )
+    if masks.empty:
+        return said + "Where the defect is inside an image cannot be scored: there are no masks."
+    kind = "real" if masks.real_defects.any() else "drawn"
+    found = spread(masks).xs("segmentation", level="map").iloc[0]
+    return said + (
+        f"On {kind} defects, whose pixels are known, the segmentation map has a pixel AP of "
+        f"{found['pixel_ap']} % and PRO {found['pro']} %."
+    )
+
+
 def plus_minus(mean, deviation):
     """`93.1 ± 0.4`; without spread for one seed; None where nothing was measured."""
     if np.isnan(mean):

@@ -4,12 +4,19 @@ python -m lib.grid run JOBS     train the chains, JOBS of them side by side, for
 python -m lib.grid cost         trainings and steps of the grid
 """
 
+import csv
+import re
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from lib import params
+from lib.params import ROOT
+from lib.progress import Display, Study, duration
+
+STAGE = re.compile(r"^(?:Running stage|Stage) '([^']+)'")
 
 
 def items(settings):
@@ -21,7 +28,7 @@ def items(settings):
     found += [f"segmentation {head}" for head in heads]
     found += [f"{stage} {c}" for stage in ("dataset", "evaluation", "baseline") for c in names]
     found += [f"{stage}-{c}" for stage in ("pro", "figures") for c in names]
-    return [*found, "textures", "ablations", "paper", "report"]
+    return [*found, "textures", "ablations", "paper", "explore", "report"]
 
 
 def chains(settings):
@@ -53,22 +60,61 @@ def cost(settings):
     return found | {"segmentation": (runs * networks, settings.segmentation.steps)}
 
 
-def reproduce(chain):
+class Watch:
+    """What the lines of several `dvc repro` say: shown, with the time left of the whole study."""
+
+    def __init__(self, stages, timings, jobs):
+        self.study, self.display = Study(stages, timings, jobs), Display()
+
+    def line(self, text, running):
+        """Show one line of output; `running`: the chain's stage so far. Returns the stage now."""
+        if found := STAGE.search(text):
+            if running:
+                self.study.ends(running, time.monotonic())
+            running = found[1] if text.startswith("Running") else None
+            began = self.study.begins if running else self.study.ends
+            began(found[1], time.monotonic())
+        item, bar, said = text.rstrip("\n").partition(" | ")
+        left = self.study.left(time.monotonic())
+        rest = f"whole study {duration(left)} left" if left is not None else ""
+        self.display.show(item if bar else "", said if bar else item, rest)
+        return running
+
+    def over(self, running):
+        """A chain ended while `running`, or None."""
+        if running:
+            self.study.ends(running, time.monotonic())
+
+
+def reproduce(chain, watch):
     """`dvc repro` of one chain; what fails here is reported again by the `dvc repro` of it all.
 
     DVC waits three seconds for its repository's lock, which another chain may hold for longer while
     it starts: such a refusal costs nothing and is tried again.
     """
     command = [sys.executable, "-m", "dvc", "repro", "-s", *chain]
-    refused = True
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    refused, running = True, None
     while refused:
-        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, errors="replace") as run:
+        with subprocess.Popen(command, **pipes, text=True, errors="replace") as run:
             refused = False
-            for line in run.stderr:
+            for line in run.stdout:
                 refused |= "Unable to acquire lock" in line
                 if not refused:
-                    print(line, end="", file=sys.stderr, flush=True)
+                    running = watch.line(line, running)
         time.sleep(5 * refused)
+    watch.over(running)
+
+
+def timings():
+    """[(notebook, item, seconds)] of earlier runs, oldest first; empty if there was none."""
+    log = ROOT / "logs" / "timings.csv"
+    if not log.exists():
+        return []
+    with log.open(encoding="utf-8") as file:
+        return [
+            (row["notebook"], row["item"], float(row["seconds"])) for row in csv.DictReader(file)
+        ]
 
 
 def main(arguments):
@@ -79,10 +125,13 @@ def main(arguments):
         print(f"error: {error}", file=sys.stderr)
         return 1
     if arguments[:1] == ["run"]:
-        with ThreadPoolExecutor(int(arguments[1])) as pool:
-            longest_first = sorted(chains(settings), key=len, reverse=True)
-            list(pool.map(reproduce, longest_first))  # all end before the next begins
-            list(pool.map(reproduce, scoring(settings)))
+        jobs, trained, scored = int(arguments[1]), list(chains(settings)), list(scoring(settings))
+        watch = Watch([stage for chain in trained + scored for stage in chain], timings(), jobs)
+        watched = partial(reproduce, watch=watch)
+        with ThreadPoolExecutor(jobs) as pool:
+            longest_first = sorted(trained, key=len, reverse=True)
+            list(pool.map(watched, longest_first))  # all end before the next begins
+            list(pool.map(watched, scored))
     else:
         for phase, (trainings, steps) in cost(settings).items():
             print(f"{phase}: {trainings} trainings of {steps} steps, {trainings * steps} steps")

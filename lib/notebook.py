@@ -24,6 +24,7 @@ if __name__ == "__main__":
 import yaml
 
 from lib.params import ROOT
+from lib.progress import Display
 
 # Else jsonschema compiles a grammar of IRIs, 2 to 3 s of each start; notebooks have no use for it.
 sys.modules.setdefault("rfc3987_syntax", None)
@@ -39,15 +40,15 @@ class NotebookError(Exception):
 
 
 class Progress(io.TextIOBase):
-    """Sends each finished line to stderr, behind the item's name."""
+    """Shows each finished line on stderr, behind the item's name."""
 
-    def __init__(self, item):
-        self.item, self.rest = item, ""
+    def __init__(self, item, display):
+        self.item, self.display, self.rest = item, display, ""
 
     def write(self, text):
         *lines, self.rest = (self.rest + text).split("\n")
         for line in lines:
-            print(f"{self.item} | {line}", file=sys.stderr, flush=True)
+            self.display.show(self.item, line)
 
 
 def run(notebook, output, parameters):
@@ -111,6 +112,7 @@ def _execute(notebook, evidence, parameters, item):
         "JUPYTER_PREFER_ENV_PATH": "1",  # this environment's kernel, not the user's
         "IPYTHONDIR": str(ROOT / "logs" / "ipython"),  # nor the user's start-up files
     }
+    display = Display()
     return execute_notebook(
         notebook,
         evidence,
@@ -119,8 +121,8 @@ def _execute(notebook, evidence, parameters, item):
         language="python",
         cwd=ROOT,
         progress_bar=False,
-        stdout_file=Progress(item),
-        stderr_file=Progress(item),
+        stdout_file=Progress(item, display),
+        stderr_file=Progress(item, display),
         record_timing=False,
         coalesce_streams=True,
         extra_arguments=["--log-level=40"],  # no warning about local sockets at each start

@@ -151,6 +151,7 @@ class Params:
     threads: Count
     precision: Literal["auto", "fp32", "bf16"]
     checkpoint_seconds: Weight
+    live_log: Literal["none", "tensorboard"]
     dataset: Dataset
     textures: Textures
     teacher: Teacher

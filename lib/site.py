@@ -26,6 +26,7 @@ NOTEBOOKS = (  # what each kind of notebook answers, in the order to read them
     ("ablations", "which parts matter"),
     ("paper", "beside the paper's figures"),
     ("figures", "where it looks, and where it fails"),
+    ("explore", "one image through every stage"),
     ("pro", "why published PRO figures disagree"),
     ("dataset", "the images"),
     ("student", "training a student"),

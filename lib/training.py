@@ -6,19 +6,18 @@ run depends on its parameters, its data and the machine, and on nothing else.
 
 import io
 import math
-import sys
-import time
 
 import torch
 
 from lib.anomaly_map import cosine_map
+from lib.batches import Ahead, Batches
 from lib.checkpoint import Checkpoint, fingerprint
-from lib.corruption import corrupt, rotate, uniform
 from lib.devices import autocast, device, take, to_device
 from lib.interruption import whole
 from lib.losses import cosine_distance_loss, downsample_mask, focal_loss, l1_loss
 from lib.memory import check_memory
 from lib.networks import SegmentationNetwork, Student, input_channels, segmentation_input
+from lib.progress import Steps
 from lib.teacher import Teacher, fold_batch_norm, folded
 
 
@@ -33,117 +32,6 @@ def make_teacher(params):
     network = Teacher(teacher.backbone, teacher.weights, teacher.levels)
     fold_batch_norm(network.features, torch.zeros(1, 3, 64, 64))
     return network.to(device(), memory_format=torch.channels_last)
-
-
-class Batches:
-    """An endless stream of (normal, corrupted, mask) batches, made on the training device.
-
-    images: uint8 (N, S, S, C) of the training split; textures: uint8 (M, S, S, C). Iterating gives
-    normal and corrupted images (B, C, S, S) in [0, 1] and masks (B, 1, S, S). Images are drawn
-    without replacement, epoch by epoch; augmented, then corrupted.
-    """
-
-    def __init__(self, images, textures, batch_size, params, category, seed):
-        self.images, self.textures = to_device(images), to_device(textures)
-        self.generator = torch.Generator(device()).manual_seed(seed)
-        self.batch_size, self.params = batch_size, params
-        self.order = torch.empty(0, dtype=torch.long, device=device())
-        rules = params.augmentation.rotation
-        self.rotation = rules.get(category, rules.get("default", "none"))
-
-    @property
-    def augmented(self):
-        """Whether a normal image can look different from one epoch to the next."""
-        return self.params.augmentation.flips or self.rotation != "none"
-
-    def __iter__(self):
-        return self
-
-    def __next__(self):
-        while len(self.order) < self.batch_size:  # fewer images than a batch: several epochs in one
-            epoch = torch.randperm(
-                len(self.images), generator=self.generator, device=self.generator.device
-            )
-            self.order = torch.cat([self.order, epoch])
-        self.index, self.order = self.order[: self.batch_size], self.order[self.batch_size :]
-        normal = take(self.images, self.index) / 255
-        normal = augment(normal, self.params.augmentation, self.rotation, self.generator)
-        settings = vars(self.params.corruption)
-        return normal, *corrupt(normal, self.textures, self.generator, **settings)
-
-    def state_dict(self):
-        """Where the stream stands: what is random and what is left of the epoch."""
-        return {"generator": self.generator.get_state(), "order": self.order}
-
-    def load_state_dict(self, state):
-        """Go on where `state_dict` was taken."""
-        self.generator.set_state(state["generator"])
-        self.order = state["order"].to(device())
-
-
-class Ahead:
-    """What frozen networks make of the corrupted images of several batches, in one pass.
-
-    Small batches of small images cost more in calls than in arithmetic. function: corrupted
-    images (B, C, S, S) -> list of (B, ...). Iterating gives (that list, mask) of one batch after
-    the other; values are those of batch by batch, to rounding.
-    """
-
-    PIXELS, MOST = 2**18, 8  # of a pass, batches of it: more gained nothing on CPU cores
-
-    def __init__(self, batches, function, precision):
-        self.batches, self.function, self.precision = batches, function, precision
-        pixels = batches.batch_size * batches.images.shape[-1] ** 2
-        self.count = max(1, min(self.MOST, self.PIXELS // pixels))
-        self.made = []
-
-    def __next__(self):
-        if not self.made:
-            self.state = self.batches.state_dict()
-            _, corrupted, masks = zip(*(next(self.batches) for _ in range(self.count)), strict=True)
-            with torch.no_grad(), autocast(self.precision):
-                found = self.function(torch.cat(corrupted))
-            parts = zip(*(x.split(self.batches.batch_size) for x in found), strict=True)
-            self.made = list(zip(map(list, parts), masks, strict=True))
-        return self.made.pop(0)
-
-    def state_dict(self):
-        """Where the stream stood before this pass, and how much of the pass is left."""
-        state = self.state if self.made else self.batches.state_dict()
-        return {"batches": state, "left": len(self.made)}
-
-    def load_state_dict(self, state):
-        """Make the pass again, if `state_dict` was taken amid one."""
-        self.batches.load_state_dict(state["batches"])
-        self.made = []
-        if state["left"]:
-            next(self)
-            self.made = self.made[-state["left"] :]
-
-
-def to_arrays(images):
-    """Tensor (N, C, S, S) in [0, 1] -> array (N, S, S, C), for figures."""
-    return images.permute(0, 2, 3, 1).cpu().numpy()
-
-
-def augment(images, augmentation, rotation, generator):
-    """Mirror and rotate normal images (N, C, S, S) at random; uncovered corners become `fill`."""
-    n = len(images)
-
-    def coin():
-        return uniform((n, 1, 1, 1), 0, 1, generator) < 0.5
-
-    if augmentation.flips:
-        images = torch.where(coin(), images.flip(3), images)
-        images = torch.where(coin(), images.flip(2), images)
-    if rotation == "none":
-        return images
-    degrees = uniform((n,), -augmentation.degrees, augmentation.degrees, generator)
-    if rotation == "right_angles":
-        turns = torch.randint(4, (n,), generator=generator, device=generator.device)
-        degrees = degrees + 90 * turns
-    fill = augmentation.fill / 255  # shifted to zero, which is what a rotation uncovers
-    return rotate(images - fill, degrees.deg2rad()) + fill
 
 
 def optimise(step_loss, network, groups, settings, params, batches, key, name):
@@ -167,7 +55,8 @@ def optimise(step_loss, network, groups, settings, params, batches, key, name):
         step, history = saved["step"], saved["history"]
         for part, state in saved["parts"].items():
             parts[part].load_state_dict(state)
-    first, start, every = step, time.monotonic(), max(1, steps // 50)
+    progress = Steps(name, steps, settings.batch_size, params.live_log, first=step)
+    every = max(1, steps // 50)
     while step < steps:
         loss = step_loss()
         sgd.zero_grad()
@@ -177,10 +66,7 @@ def optimise(step_loss, network, groups, settings, params, batches, key, name):
         step += 1
         if step % every == 0 or step == steps:  # the only host synchronisation
             history.append((step, check_finite(loss.item(), step, name)))
-            speed = (step - first) * settings.batch_size / (time.monotonic() - start)
-            left = (steps - step) * settings.batch_size / speed
-            line = f"step {step}/{steps}, loss {history[-1][1]:.4f}, {speed:.0f} images/s"
-            print(f"{name} {line}, {left:.0f} s left", file=sys.stderr, flush=True)
+            progress.say(*history[-1])
         if checkpoint.due():
             states = {part: value.state_dict() for part, value in parts.items()}
             checkpoint.save({"step": step, "history": history, "parts": states})

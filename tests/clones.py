@@ -74,7 +74,7 @@ def make_tiny(clone):
         section = f"students__{name}"
         tiny = {f"{section}__steps": 2, f"{section}__batch_size": 4, f"{section}__width": 8}
         change(clone, **tiny)
-    change(clone, students__full__steps=60)  # long enough to be killed in
+    change(clone, students__full__steps=200)  # long enough to be killed in
 
 
 def run_tiny(target):

@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from lib import params
-from lib.baseline import distance_maps, memory_bank, patches, score_seeds
+from lib.baseline import answer, distance_maps, memory_bank, patches, score_seeds
 from lib.category import Category
+from lib.evaluation import table
 
 
 def features(images=3, size=4, channels=5, seed=0):
@@ -81,3 +82,15 @@ def test_a_foreign_patch_gives_its_image_the_highest_score():
     assert [row["seed"] for row in rows] == list(params.load().seeds)
     assert {row["map"] for row in rows} == {"nearest_neighbour_3"}
     assert all(row["image_auroc"] == 1.0 and row["pro"] is None for row in rows)
+
+
+def test_the_answer_names_the_best_levels():
+    values = {"nearest_neighbour_3": (0.9, 0.94), "nearest_neighbour_2_3": (0.8, 0.8)}
+    rows = [
+        {"split": "test", "benchmark": "toy", "student": "none", "map": name, "seed": seed,
+         "image_auroc": value, "real_defects": True}
+        for name, both in values.items() for seed, value in enumerate(both)
+    ]  # fmt: skip
+    said = answer(table(rows))
+    assert "92.0 ± 2.8 % on real test images, with teacher level 3 the best" in said
+    assert "2-3: 80.0 ± 0.0" in said

@@ -9,7 +9,7 @@ import torch
 from runs import IMAGES, PARAMS, RANDOM, SHIPPED, SIZE, TEXTURES, tiny
 
 from lib import training
-from lib.training import Batches, augment
+from lib.batches import Ahead, Batches, augment
 
 
 def numbered(count, size=SIZE, channels=1):
@@ -159,7 +159,7 @@ def stream(seed=0):
 
 class TestAhead:
     def made(self, count, seed=0):
-        ahead = training.Ahead(stream(seed), lambda images: [images.mean(1), images], "fp32")
+        ahead = Ahead(stream(seed), lambda images: [images.mean(1), images], "fp32")
         ahead.count = count
         return ahead
 
@@ -188,4 +188,4 @@ class TestAhead:
     def test_large_batches_are_not_put_together(self, size, batch, count):
         images = torch.empty(1, 1, size, size, dtype=torch.uint8)
         small = SimpleNamespace(batch_size=batch, images=images)
-        assert training.Ahead(small, None, "fp32").count == count
+        assert Ahead(small, None, "fp32").count == count

@@ -307,3 +307,18 @@ def test_view_history(run, view):
     assert set(history.phase) == {"student", "segmentation"}
     assert set(history.item) >= {"full-0", "plain-1"}
     plots.training_curves(history)
+
+
+@pytest.mark.parametrize(("real", "kind"), [(False, "drawn"), (True, "real")])
+def test_the_answer_names_both_maps_and_whose_pixels(tmp_path, real, kind):
+    held_out = category(real_masks=real)
+    for student, seed in product(vars(SETTINGS.students), SETTINGS.seeds):
+        folder = tmp_path / "nut" / f"{student}-{seed}"
+        folder.mkdir(parents=True)
+        np.savez(folder / "maps.npz", cosine=maps_of(held_out, seed, 3), device="Toy CPU",
+                 segmentation=maps_of(held_out, seed))  # fmt: skip
+    answer = evaluation.answer(evaluation.score_students(held_out, SETTINGS, tmp_path))
+    assert "100.0 ± 0.0 % by its segmentation map" in answer
+    assert f"On {kind} defects" in answer and "pixel AP" in answer
+    frame = evaluation.score_students(category(), SETTINGS, tmp_path)
+    assert "there are no masks" in evaluation.answer(frame[frame.real_defects])

@@ -18,6 +18,7 @@ from scipy import stats
 from torch import nn
 
 from lib import params, training
+from lib.batches import Batches
 from lib.benchmarks import load_category
 from lib.corruption import corrupt, perlin_noise
 from lib.losses import downsample_mask
@@ -45,7 +46,7 @@ def trained_on():
     still = replace(SHIPPED.augmentation, flips=False, rotation={"default": "none"})
     official = params.Corruption(max_log2_frequency=5, rotation=90.0, threshold=0.5, max_beta=0.8)
     chosen = replace(SHIPPED, augmentation=still, corruption=official)
-    stream, covered, opacity = training.Batches(WHITE, BLACK, 32, chosen, "any", 0), [], []
+    stream, covered, opacity = Batches(WHITE, BLACK, 32, chosen, "any", 0), [], []
     for _ in range(MASKS // 32):
         _, corrupted, mask = next(stream)
         assert torch.equal(corrupted < 1, mask > 0)  # texture shows in the mask and only there
@@ -113,7 +114,7 @@ def test_rotated_first_then_corrupted():
     turned = replace(SHIPPED.augmentation, rotation={"default": "right_angles"}, degrees=5.0)
     cut = replace(SHIPPED.corruption, threshold=0.1)
     chosen = replace(SHIPPED, augmentation=turned, corruption=cut)
-    stream = training.Batches(images, texture, 8, chosen, "any", 0)
+    stream = Batches(images, texture, 8, chosen, "any", 0)
     normal, corrupted, mask = next(stream)
     assert not torch.equal(normal, training.to_device(images)[stream.index] / 255)
     texture = training.to_device(texture)[0] / 255
@@ -245,7 +246,7 @@ def test_paper_data(paper):
     assert (augmentation.flips, augmentation.degrees, augmentation.fill) == (False, 5.0, 114)
     chosen = replace(SHIPPED, augmentation=augmentation)
     for category, rule in expected.items():
-        assert training.Batches(IMAGES, IMAGES, 1, chosen, category, 0).rotation == rule, category
+        assert Batches(IMAGES, IMAGES, 1, chosen, category, 0).rotation == rule, category
     corruption = {"max_log2_frequency": 5, "rotation": 90, "threshold": 0.5, "max_beta": 0.8}
     assert paper["corruption"].items() >= corruption.items()
 

@@ -61,6 +61,7 @@ def test_a_refused_lock_is_tried_again(monkeypatch, tmp_path, capsys):
     )
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(grid.time, "sleep", lambda seconds: None)
-    grid.reproduce(["student@a", "segmentation@a"])
+    stages = ["student@a", "segmentation@a"]
+    grid.reproduce(stages, grid.Watch(stages, [], 1))
     assert (tmp_path / "calls").read_text() == "repro -s student@a segmentation@a\n" * 2
     assert capsys.readouterr().err == "WARNING: shown\n"

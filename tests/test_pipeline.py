@@ -1,9 +1,14 @@
 """The real pipeline, DVC and papermill on ELPV, in a temporary copy of the repository."""
 
 import json
+import os
+import re
+import subprocess
+import sys
 
 import pandas as pd
 import pytest
+import vl_convert
 from clones import STUDENTS, change, dvc, git
 
 from lib.evaluation import COLUMNS
@@ -30,7 +35,12 @@ def test_run_leaves_the_contract(finished):
 
 def test_rendered_notebooks_hold_figures_and_no_errors(finished):
     names = {path.name for path in (finished / "rendered" / "tiny").iterdir()}
-    assert {"ablations.ipynb", "report.ipynb", "figures-monocrystalline.ipynb"} <= names
+    assert {
+        "ablations.ipynb",
+        "explore.ipynb",
+        "report.ipynb",
+        "figures-monocrystalline.ipynb",
+    } <= names
     figures = 0
     for path in (finished / "rendered" / "tiny").iterdir():
         for cell in json.loads(path.read_text())["cells"]:
@@ -48,6 +58,44 @@ def test_everything_but_results_is_in_git_and_a_second_run_does_nothing(finished
     assert not [name for name in tracked if name.startswith(("results/", "rendered/items/"))]
 
 
+def test_every_notebook_runs_by_hand_and_changes_nothing(finished):
+    """As JupyterLab does: the kernel starts in notebooks/, parameters are the defaults."""
+    paths = sorted((finished / "notebooks").glob("*.ipynb"))
+    order = ["dataset", "textures", "student", "segmentation", "evaluation", "baseline"]
+    first = sorted(paths, key=lambda path: [*order, path.stem].index(path.stem))
+    script = (
+        "import sys, nbformat\n"
+        "from nbclient import NotebookClient\n"
+        "for path in sys.argv[1:]:\n"
+        "    NotebookClient(nbformat.read(path, 4), resources={'metadata': {'path': 'notebooks'}},"
+        " kernel_name='python3').execute()\n"
+    )
+    environment = os.environ | {"PYTHONPATH": str(finished), "JUPYTER_PREFER_ENV_PATH": "1"}
+    run = subprocess.run(
+        [sys.executable, "-c", script, *map(str, first)],
+        cwd=finished, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr[-3000:]
+    assert git("status", "--porcelain", cwd=finished) == ""
+    status, output = dvc("status", "-q", cwd=finished)
+    assert status == 0, output
+
+
+def test_the_plots_page_needs_no_network(finished):
+    script = vl_convert.javascript_bundle()  # as `make plots` does
+    assert "window.vegaEmbed" in script
+    (finished / ".dvc" / "plots" / "vega.js").write_text(script)
+    status, output = dvc("plots", "show", cwd=finished)
+    assert status == 0, output
+    page = (finished / "dvc_plots" / "index.html").read_text()
+    sources = re.findall(r'(?:src|href)="([^"]+)"', page)
+    assert len(sources) >= 2 and not [source for source in sources if "//" in source]
+    assert all((finished / "dvc_plots" / source).is_file() for source in sources)
+    for title in ("image AUROC on real defects", "loss of the students", "by threshold"):
+        assert title in page
+    assert git("status", "--porcelain", cwd=finished) == ""
+
+
 def test_a_forced_stage_gives_the_same_bytes(finished):
     item = "segmentation@monocrystalline-full-0"
     status, output = dvc("repro", "-f", "-s", item, cwd=finished)
@@ -59,7 +107,7 @@ TRAINED = {f"student@monocrystalline-{name}-0" for name in STUDENTS}
 SEGMENTED = {f"segmentation@monocrystalline-{name}-0" for name in STUDENTS}
 DATA, SCORES = {"dataset@monocrystalline"}, {"evaluation@monocrystalline"}
 BASELINE, HEADS = {"baseline@monocrystalline"}, {"heads@monocrystalline-distance-0"}
-FIGURES, PRO = {"figures@monocrystalline"}, {"pro@monocrystalline"}
+FIGURES, PRO, EXPLORE = {"figures@monocrystalline"}, {"pro@monocrystalline"}, {"explore"}
 NETWORKS = TRAINED | SEGMENTED | HEADS
 ALWAYS = {"check", "site"}  # these read params.yaml as a whole; one checks it, one prints it
 
@@ -67,21 +115,22 @@ ALWAYS = {"check", "site"}  # these read params.yaml as a whole; one checks it, 
 @pytest.mark.parametrize(
     ("key", "value", "stale"),
     [
-        ("threads", 2, NETWORKS | BASELINE),
+        ("threads", 2, NETWORKS | BASELINE | EXPLORE),
         ("precision", "fp32", NETWORKS),
         ("checkpoint_seconds", 1, set()),
+        ("live_log", "tensorboard", set()),
         ("dataset__archive_size", 1, {"archive"} | DATA | {"report"}),
         ("dataset__split_seed", 1, DATA | {"report"}),
         ("textures__seed", 1, {"textures"}),
-        ("teacher__levels", [1, 2, 4], NETWORKS | BASELINE | {"report"}),
-        ("augmentation__degrees", 1.0, NETWORKS),
-        ("corruption__threshold", 0.6, NETWORKS),
+        ("teacher__levels", [1, 2, 4], NETWORKS | BASELINE | EXPLORE | {"report"}),
+        ("augmentation__degrees", 1.0, NETWORKS | EXPLORE),
+        ("corruption__threshold", 0.6, NETWORKS | EXPLORE),
         ("optimiser__momentum", 0.5, NETWORKS),
         ("students__plain__steps", 3, {"student@monocrystalline-plain-0"}),
         ("students__full__steps", 3, {"student@monocrystalline-full-0", "report"}),
         ("segmentation__gamma", 2.0, SEGMENTED | HEADS | {"report"}),
         ("heads__distance__l1_weight", 0.5, HEADS | SCORES),
-        ("evaluation__top_pixels", 9, SCORES | BASELINE | FIGURES | PRO),
+        ("evaluation__top_pixels", 9, SCORES | BASELINE | FIGURES | PRO | EXPLORE),
         ("baseline__bank_size", 99, BASELINE),
         ("figures__examples", 2, FIGURES),
     ],

@@ -16,6 +16,7 @@ from torch import nn
 
 from bench import reference
 from lib import corruption, losses, metrics, params, training
+from lib.batches import Batches
 from lib.networks import SegmentationNetwork, Student, Teacher, segmentation_input
 
 CHANNELS = [64, 128, 256]  # levels of ResNet-18
@@ -204,7 +205,7 @@ def tiny():
 
 def batches():
     """The batches that lib's training draws with seed 0."""
-    stream = training.Batches(IMAGES, TEXTURES, BATCH, tiny(), "any", 0)
+    stream = Batches(IMAGES, TEXTURES, BATCH, tiny(), "any", 0)
     return [next(stream) for _ in range(STEPS)]
 
 

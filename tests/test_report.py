@@ -296,3 +296,10 @@ def test_headline_notebooks_are_copied(tmp_path, monkeypatch):
 def test_a_smoke_run_says_that_it_is_no_result():
     assert report.protocol(replace(PARAMS, study="mvtec_smoke")).startswith("**A smoke run, not")
     assert "smoke" not in report.protocol(PARAMS)
+
+
+def test_the_answer_tells_of_denoising_and_the_baseline(tables):
+    answer = report.answer(tables)
+    assert "moves the full method by +1.0 [+1.0, +1.0] points" in answer
+    assert "7 effects" in answer and "0 are reversed" in answer
+    assert "nearest-neighbour search" in answer

@@ -19,8 +19,9 @@ from runs import (
 )
 
 from lib import params, training
+from lib.batches import Batches, to_arrays
 from lib.networks import INPUTS, SegmentationNetwork, Student, input_channels
-from lib.training import Batches, anomaly_maps, optimise
+from lib.training import anomaly_maps, optimise
 
 # The loop
 
@@ -288,4 +289,4 @@ def test_images_to_tensors_and_back():
     images = IMAGES[:2]
     tensors = training.to_device(images)
     assert tensors.shape == (2, 1, SIZE, SIZE)
-    assert np.array_equal(training.to_arrays(tensors), images)
+    assert np.array_equal(to_arrays(tensors), images)
