@@ -9,7 +9,7 @@ ITEM = "monocrystalline-full-0"
 def test_a_killed_run_goes_on_to_the_same_bytes(finished, tmp_path):
     clone = copy_of_repository(tmp_path / "study")
     make_tiny(clone)
-    schedule = ["full step 20/200", "full step 80/200", "full step 140/200", 3.0]
+    schedule = ["full step 20/200", "full step 40/200", "full step 60/200", 3.0]
     kills, _ = torture.torture(clone, [f"segmentation@{ITEM}"], schedule)
     assert [kill.victim for kill in kills] == ["kernel", "papermill", "dvc", "kernel"]
     assert {kill.stage for kill in kills[:3]} == {f"student@{ITEM}"}
