@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,7 @@ from bench.timing import (
     stages,
 )
 from lib import metrics
-from lib.devices import device, device_name, pays_bf16
+from lib.devices import device, device_name, fix_arithmetic, pays_bf16
 from lib.params import ROOT
 
 # Of the official code, two other CPU cores with bf16 support, fp32, 256x256, batch 4.
@@ -221,6 +222,35 @@ def precisions(sizes):
     say("precisions")
 
 
+def determinism(task):
+    """Rows of our steps with any algorithm, and with those alone that repeat to the bit.
+
+    They differ on a GPU only.
+    """
+    sizes = task.sizes
+    for case in ("student", "segmentation"):
+        row = {"section": "determinism", "row": f"{case} step"}
+        if not sizes.protocol:
+            yield row | {"note": "not measured: it needs a GPU"}
+            continue
+        step = task.contenders()[case]()
+
+        def run(count, deterministic, step=step):
+            fix_arithmetic(sizes.threads, deterministic)
+            step(count)
+
+        kinds = {"any": partial(run, deterministic=False)}
+        kinds |= {"deterministic": partial(run, deterministic=True)}
+        samples = interleave(kinds, sizes.few, sizes.least)
+        fix_arithmetic(sizes.threads, task.settings.deterministic)
+        row |= {"images": sizes.batch, "repetitions": sizes.few, "precision": auto()}
+        for kind in kinds:
+            row |= figures(kind, samples[kind])
+        cost = ratios(samples["deterministic"], samples["any"])
+        yield row | dict(zip(("ratio", "ratio_low", "ratio_high"), cost, strict=True))
+    say("determinism")
+
+
 def protocol(task):
     """The row of one category from the first step to the last metric."""
     row = {"section": "protocol", "row": "student, segmentation and evaluation"}
@@ -288,7 +318,7 @@ def measure(sizes):
     task = cases.Task.paper(sizes)  # back to its number of threads
     paper = [*steps(task, "paper", peaks)]
     records = [*paper, *quick, corruption(task, paper), *evaluation(sizes), *inference(task)]
-    records += [*precisions(sizes), protocol(task)]
+    records += [*precisions(sizes), *determinism(task), protocol(task)]
     say("all")
     return records, machine(sizes, peaks)
 

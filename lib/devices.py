@@ -48,6 +48,20 @@ def autocast(precision):
     return torch.autocast(device().type, torch.bfloat16, enabled=chosen)
 
 
+def fix_arithmetic(threads, deterministic):
+    """Settle what decides the last bits of a sum; call it before the first product on the device.
+
+    threads: of the CPU, which sums in another order with another number of them. deterministic: a
+    GPU takes only algorithms that repeat to the bit; torch names an operation that has none. Ours
+    all have: up-sampling alone differentiates by atomic additions, and torch then does it another,
+    slower way.
+    """
+    torch.set_num_threads(threads)
+    if deterministic:  # read by cuBLAS once, when it starts
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(deterministic and device().type == "cuda")
+
+
 def to_device(images):
     """uint8 array (N, S, S, C) -> tensor (N, C, S, S) on the training device.
 

@@ -149,6 +149,7 @@ class Params:
     categories: Annotated[tuple[Name, ...], Field(min_length=1)]
     seeds: Annotated[tuple[Number, ...], Field(min_length=1)]
     threads: Count
+    deterministic: bool
     precision: Literal["auto", "fp32", "bf16"]
     checkpoint_seconds: Weight
     live_log: Literal["none", "tensorboard"]

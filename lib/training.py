@@ -12,7 +12,7 @@ import torch
 from lib.anomaly_map import cosine_map
 from lib.batches import Ahead, Batches
 from lib.checkpoint import Checkpoint, fingerprint
-from lib.devices import autocast, device, take, to_device
+from lib.devices import autocast, device, fix_arithmetic, take, to_device
 from lib.interruption import whole
 from lib.losses import cosine_distance_loss, downsample_mask, focal_loss, l1_loss
 from lib.memory import check_memory
@@ -24,10 +24,10 @@ from lib.teacher import Teacher, fold_batch_norm, folded
 def make_teacher(params):
     """The frozen teacher that params.yaml names, on the training device.
 
-    Sets the number of CPU threads first: sums come out differently for another number, and small
-    networks gain more from two items side by side than from two threads.
+    Settles the arithmetic first (`fix_arithmetic`). One thread is enough for small networks, which
+    gain more from two items side by side than from two threads.
     """
-    torch.set_num_threads(params.threads)
+    fix_arithmetic(params.threads, params.deterministic)
     teacher = params.teacher
     network = Teacher(teacher.backbone, teacher.weights, teacher.levels)
     fold_batch_norm(network.features, torch.zeros(1, 3, 64, 64))
@@ -156,8 +156,8 @@ def train_segmentation(teacher, student, images, textures, params, category, see
 
 def training_key(params, settings, category, seed, teacher, *data):
     """Name of the checkpoint: the hash of everything that decides a training."""
-    sections = ("threads", "precision", "augmentation", "corruption", "optimiser")
-    chosen = [getattr(params, section) for section in sections]
+    kept = ("threads", "deterministic", "precision", "augmentation", "corruption", "optimiser")
+    chosen = [getattr(params, section) for section in kept]
     return fingerprint(*chosen, settings, category, seed, teacher.state_dict(), *data)
 
 

@@ -4,7 +4,7 @@ from clones import run_tiny
 from toys import write_nut
 
 from lib import checkpoint
-from lib.devices import device
+from lib.devices import device, fix_arithmetic
 from lib.teacher import Teacher
 
 
@@ -13,6 +13,12 @@ def _checkpoints_outside_the_repository(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(checkpoint, "FOLDER", tmp_path_factory.mktemp("checkpoints"))
         yield
+
+
+@pytest.fixture(autouse=True)
+def _to_the_bit():
+    """What is compared to the bit on a GPU needs algorithms that repeat; a CPU needs nothing."""
+    fix_arithmetic(torch.get_num_threads(), deterministic=True)
 
 
 @pytest.fixture

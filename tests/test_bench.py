@@ -27,6 +27,7 @@ ROWS = {
         for what in ("networks", "from file to score")
     ],
     "precision": ["student step", "segmentation step"],
+    "determinism": ["student step", "segmentation step"],
     "protocol": ["student, segmentation and evaluation"],
 }
 
@@ -37,7 +38,11 @@ def test_runner_leaves_every_row_with_finite_figures(tmp_path):
     table = pd.read_csv(path.with_suffix(".csv"))
     assert table.groupby("section", sort=False)["row"].agg(list).to_dict() == ROWS
     for _, row in table.iterrows():
-        sides = {"precision": ["fp32", "bf16", "ratio"], "protocol": ["ours"]}.get(row["section"])
+        sides = {
+            "precision": ["fp32", "bf16", "ratio"],
+            "determinism": ["any", "deterministic", "ratio"],
+            "protocol": ["ours"],
+        }.get(row["section"])
         if sides is None:
             known = row["section"] != "evaluation" or str(TINY.maps[1]) in row["row"].split()
             sides = ["ours", "plain", "ratio"] if known else ["ours"]
@@ -51,10 +56,11 @@ def test_runner_leaves_every_row_with_finite_figures(tmp_path):
     assert path.with_suffix(".png").stat().st_size > 5000
 
 
-def test_without_a_gpu_the_protocol_is_not_measured():
-    row = run.protocol(SimpleNamespace(sizes=TINY))
-    assert "not measured" in row["note"] and "ours" not in row
-    assert "not measured" in tables.page([row], {"device": "none"})
+def test_without_a_gpu_protocol_and_determinism_are_not_measured():
+    task = SimpleNamespace(sizes=TINY)
+    for row in (run.protocol(task), *run.determinism(task)):
+        assert "not measured" in row["note"] and not {"ours", "any"} & set(row)
+        assert "not measured" in tables.page([row], {"device": "none"})
 
 
 def test_a_case_tells_its_memory():

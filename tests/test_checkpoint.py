@@ -260,6 +260,7 @@ CHANGED = {
     "category": "bolt",
     "settings": replace(SHIPPED.segmentation, gamma=3.0),
     "threads": SHIPPED.threads + 1,
+    "deterministic": not SHIPPED.deterministic,
     "precision": "bf16",
     "augmentation": replace(SHIPPED.augmentation, fill=113),
     "corruption": replace(SHIPPED.corruption, threshold=0.4),

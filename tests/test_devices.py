@@ -97,6 +97,25 @@ def test_device_and_its_name(cpu, gpu):
     assert devices.device().type == "cuda" and devices.device_name() == "Toy GPU"
 
 
+def test_only_a_gpu_is_held_to_deterministic_algorithms(cpu, gpu, monkeypatch):
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    threads = torch.get_num_threads()
+    try:
+        cpu("avx2")  # repeats to the bit in any case
+        devices.fix_arithmetic(1, True)
+        assert torch.get_num_threads() == 1
+        assert not torch.are_deterministic_algorithms_enabled()
+        gpu(True)
+        devices.fix_arithmetic(1, True)
+        assert torch.are_deterministic_algorithms_enabled()
+        assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+        devices.fix_arithmetic(1, False)
+        assert not torch.are_deterministic_algorithms_enabled()
+    finally:
+        torch.use_deterministic_algorithms(False)
+        torch.set_num_threads(threads)
+
+
 def test_images_to_the_device_and_rows_of_them_back():
     images = devices.to_device(IMAGES)
     assert images.shape == (6, 3, 8, 8) and images.dtype == torch.uint8

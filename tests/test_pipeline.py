@@ -116,6 +116,7 @@ ALWAYS = {"check", "site"}  # these read params.yaml as a whole; one checks it, 
     ("key", "value", "stale"),
     [
         ("threads", 2, NETWORKS | BASELINE | EXPLORE),
+        ("deterministic", True, NETWORKS | BASELINE | EXPLORE),
         ("precision", "fp32", NETWORKS),
         ("checkpoint_seconds", 1, set()),
         ("live_log", "tensorboard", set()),
