@@ -59,10 +59,16 @@ def figures(name, samples):
     return dict(zip((name, f"{name}_low", f"{name}_high"), spread(samples), strict=True))
 
 
+def two_kinds(samples, slower, faster):
+    """Columns of a row that has two kinds: seconds of either and their ratio."""
+    found = ratios(samples[slower], samples[faster])
+    ratio = dict(zip(("ratio", "ratio_low", "ratio_high"), found, strict=True))
+    return figures(slower, samples[slower]) | figures(faster, samples[faster]) | ratio
+
+
 def compared(ours, plain, images):
     """Columns of a row that has both sides: seconds, ratio and images/s."""
-    found = figures("ours", ours) | figures("plain", plain)
-    found |= dict(zip(("ratio", "ratio_low", "ratio_high"), ratios(plain, ours), strict=True))
+    found = two_kinds({"ours": ours, "plain": plain}, "plain", "ours")
     sides = {f"{side}_images_per_second": images / found[side] for side in ("ours", "plain")}
     return found | sides | {"images": images, "repetitions": len(ours)}
 
@@ -215,10 +221,7 @@ def precisions(sizes):
         row = {"section": "precision", "row": f"{case} step", "images": sizes.batch}
         row |= {"precision": auto(), "repetitions": sizes.few}
         row |= {"note": f"batch {sizes.batch}" + "; bf16 is emulated here" * (not native)}
-        for kind in kinds:
-            row |= figures(kind, samples[kind])
-        faster = ratios(samples["fp32"], samples["bf16"])
-        yield row | dict(zip(("ratio", "ratio_low", "ratio_high"), faster, strict=True))
+        yield row | two_kinds(samples, "fp32", "bf16")
     say("precisions")
 
 
@@ -244,10 +247,7 @@ def determinism(task):
         samples = interleave(kinds, sizes.few, sizes.least)
         fix_arithmetic(sizes.threads, task.settings.deterministic)
         row |= {"images": sizes.batch, "repetitions": sizes.few, "precision": auto()}
-        for kind in kinds:
-            row |= figures(kind, samples[kind])
-        cost = ratios(samples["deterministic"], samples["any"])
-        yield row | dict(zip(("ratio", "ratio_low", "ratio_high"), cost, strict=True))
+        yield row | two_kinds(samples, "deterministic", "any")
     say("determinism")
 
 
