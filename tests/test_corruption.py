@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import ndimage
 
 from lib import corruption
@@ -181,3 +183,33 @@ def test_images_are_left_alone():
     before = images.clone()
     corrupt(images, torch.zeros(1, 3, 32, 32, dtype=torch.uint8), seeded(), threshold=0.0)
     assert torch.equal(images, before)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 2**31),
+    size=st.sampled_from([32, 64, 96]),
+    channels=st.sampled_from([1, 3]),
+    share=st.floats(0, 1),
+    chosen=st.fixed_dictionaries(
+        {
+            "max_log2_frequency": st.integers(0, 6),
+            "rotation": st.floats(0, 180),
+            "threshold": st.floats(0, 1),
+            "max_beta": st.floats(0, 1),
+        }
+    ),
+)
+def test_invariants(seed, size, channels, share, chosen):
+    images = torch.rand(3, channels, size, size, generator=seeded(seed))
+    textures = torch.full((2, channels, size, size), round(255 * share), dtype=torch.uint8)
+    corrupted, mask = corrupt(images, textures, seeded(seed), **chosen)
+    assert mask.shape == (3, 1, size, size) and set(mask.unique().tolist()) <= {0, 1}
+    outside = (mask == 0).expand_as(images)
+    assert torch.equal(corrupted[outside], images[outside])
+    level = textures[0, 0, 0, 0] / 255  # what is blended lies between its two parts
+    low, high = torch.minimum(images, level), torch.maximum(images, level)
+    assert (corrupted >= low - 1e-6).all() and (corrupted <= high + 1e-6).all()
+    assert torch.equal(corrupted, corrupt(images, textures, seeded(seed), **chosen)[0])
+    clear = chosen | {"threshold": 1.0e3}  # no noise is above it
+    assert torch.equal(corrupt(images, textures, seeded(seed), **clear)[0], images)
