@@ -13,7 +13,7 @@ import pandas as pd
 from lib import interruption, revisions, verdicts
 from lib.claims import verdict
 from lib.evaluation import METRICS, plus_minus
-from lib.paper import rows_of, seed_means
+from lib.paper import points, rows_of, seed_means
 from lib.params import ROOT
 
 ROW = ["category", "benchmark", "student", "map"]
@@ -42,14 +42,6 @@ def parameters(one, two):
 
 def _percent(side, metric):
     return side.rows.set_index([*ROW, "seed"])[metric].astype(float).rename(None) * 100
-
-
-def points(pairs):
-    """`+0.4 [-0.1, +0.9]`: mean, least and greatest of paired differences; `0` for equal bits."""
-    if pairs.empty or (pairs == 0).all():
-        return "–" if pairs.empty else "0"
-    values = [round(value, 1) + 0.0 for value in (pairs.mean(), pairs.min(), pairs.max())]
-    return "{:+.1f} [{:+.1f}, {:+.1f}]".format(*values)
 
 
 def said(pairs):
