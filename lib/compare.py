@@ -92,15 +92,16 @@ def answer(one, two):
     levels = [plus_minus(x.mean(), x.std(ddof=1)) for x in (a, b)]
     images = flipped(one, two)
     right = int((images["now"] == "right").sum())
-    verdicts_said = (
-        f"{len(images)} test images change their verdict, {right} of them to the right one"
-        if set(one.scores) & set(two.scores)
-        else "whether verdicts changed is unknown, as a side keeps no scores of single images"
-    )
+    if not set(one.scores) & set(two.scores):
+        flips = "whether verdicts changed is unknown, as a side keeps no scores of single images"
+    elif images.empty:
+        flips = "no test image changes its verdict"
+    else:
+        flips = f"{len(images)} test images change their verdict, {right} of them to the right one"
     return (
         f"**Answer.** From {one.name} to {two.name}, {what}. The full method's image AUROC goes "
         f"from {levels[0]} to {levels[1]} % ({points(pairs)} points over {len(pairs)} paired "
-        f"seed{'s' * (len(pairs) != 1)}: {said(pairs)}); {verdicts_said}."
+        f"seed{'s' * (len(pairs) != 1)}: {said(pairs)}); {flips}."
     ) + "".join(warnings(one, two))
 
 

@@ -61,8 +61,8 @@ def _read(commit, path, root):
 
 
 def flat(tree, prefix=""):
-    """{"students.full.steps": 400, ...} of nested mappings; an empty one is a value."""
-    if not isinstance(tree, dict) or not tree:
+    """{"students.full.steps": 400, ...} of nested mappings; an empty one has no keys to name."""
+    if not isinstance(tree, dict):
         return {prefix[:-1]: tree}
     return {k: v for key in tree for k, v in flat(tree[key], f"{prefix}{key}.").items()}
 
