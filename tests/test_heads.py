@@ -1,10 +1,12 @@
 """Heads beside the method's own row, on hand-made rows."""
 
+import re
+
 import pandas as pd
 import pytest
 from test_report import PARAMS, head_rows, rows
 
-from lib import heads
+from lib import heads, params
 
 KEY = ("nut", "toy", "method", "product", 1.0)
 
@@ -52,3 +54,12 @@ def test_the_page_has_them_only_where_they_are_declared(test):
     assert heads.section(test, nothing, PARAMS.segmentation) == []
     title, text = heads.section(test, head_rows("nut"), PARAMS.segmentation)
     assert title.startswith("## ") and "| distance" in text and "| method" in text
+
+
+def test_the_heads_of_the_guide_are_valid_in_place_of_none(tmp_path):
+    guide = (params.ROOT / "docs" / "rerun.md").read_text("utf-8")
+    block = re.search(r"^heads:\n(?:  .+\n)+", guide, re.MULTILINE)[0]
+    shipped = (params.ROOT / "profiles" / "quick.yaml").read_text("utf-8")
+    text, count = re.subn(r"^heads: \{\}.*\n", block, shipped, flags=re.MULTILINE)
+    (tmp_path / "params.yaml").write_text(text, "utf-8")
+    assert count == 1 and set(params.load(tmp_path / "params.yaml").heads) == {"distance", "no_l1"}
