@@ -50,14 +50,14 @@ def said(pairs):
 
 
 def beside(one, two, metric="image_auroc"):
-    """A row for each row of the tables: A, B, B − A in points paired by seed, and the verdict."""
+    """A row for each row of the tables: B − A in points paired by seed, the verdict, A and B."""
     table = pd.concat({"A": _percent(one, metric), "B": _percent(two, metric)}, axis=1, sort=False)
     found = {}
     for key, rows in table.dropna(how="all").groupby(ROW, sort=False):
         pairs = (rows.B - rows.A).dropna()
         a, b = (plus_minus(rows[side].mean(), rows[side].std(ddof=1)) or "–" for side in "AB")
-        found[key] = [a, b, points(pairs), said(pairs)]
-    columns = [f"A: {one.name}", f"B: {two.name}", "B − A (points)", "verdict"]
+        found[key] = [points(pairs), said(pairs), a, b]
+    columns = ["B − A (points)", "verdict", f"A: {one.name}", f"B: {two.name}"]
     frame = pd.DataFrame.from_dict(found, orient="index", columns=columns)
     frame.index = pd.MultiIndex.from_tuples(frame.index, names=ROW)
     return frame

@@ -43,8 +43,9 @@ def alone(path, style):
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>\n{style}</style>\n</head>\n<body>\n"
-        f'<main class="notebook">\n{body}\n</main>\n</body>\n</html>\n'
+        f"<title>{escape(title)}</title>\n<style>\n{style}"
+        ".notebook { max-width: none }\n</style>\n</head>\n<body>\n"
+        f'<main><div class="notebook">\n{body}\n</div></main>\n</body>\n</html>\n'
     )
 
 

@@ -34,7 +34,7 @@ def test_parameters_that_differ_and_no_others(pair):
 def test_differences_are_paired_by_seed(pair):
     table = compare.beside(*pair)
     assert table.loc[FULL].tolist() == [
-        "59.2 ± 0.4", "61.2 ± 0.4", "+2.0 [+2.0, +2.0]", "better in every seed",
+        "+2.0 [+2.0, +2.0]", "better in every seed", "59.2 ± 0.4", "61.2 ± 0.4",
     ]  # fmt: skip
     nearest = table.xs("none", level="student")
     assert set(nearest["B − A (points)"]) == {"0"} and set(nearest.verdict) == {"unchanged"}
@@ -47,7 +47,7 @@ def test_a_row_or_seed_of_one_side_only_has_no_difference(pair):
     head = two.rows[(two.rows.student == "full") & (two.rows["map"] == "cosine")]
     more = two._replace(rows=pd.concat([two.rows, head.assign(map="head mine")]))
     row = compare.beside(one, more).loc[("nut", "toy", "full", "head mine")]
-    assert row.tolist() == ["–", "55.3 ± 0.4", "–", "–"]
+    assert row.tolist() == ["–", "–", "–", "55.3 ± 0.4"]
     alone = two._replace(rows=two.rows[two.rows.seed == 1])
     assert compare.beside(one, alone).loc[FULL, "verdict"] == "undecided: one seed has no spread"
     none = two._replace(rows=two.rows.assign(seed=two.rows.seed + 5))
