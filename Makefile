@@ -10,8 +10,12 @@ DVC := $(ACTIVE) $(BIN)/python -m dvc
 # undone by them, `dvc repro` does at the end.
 JOBS ?= $(shell nproc 2> /dev/null || echo 2)
 
+# Revisions of `make compare`; an empty one is the working tree.
+A ?= HEAD
+B ?=
+
 .DEFAULT_GOAL := help
-.PHONY: help env study report plots mvtec test torture hostile bench lint format notebooks-clean record clean
+.PHONY: help env study report plots compare mvtec test torture hostile bench lint format notebooks-clean record clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 26
@@ -45,6 +49,9 @@ report: env ## bring the site up to date with the study, and say where it opens
 plots: env ## curves and tables of `dvc plots show`, on a page that needs no network
 	@$(BIN)/python -c 'import vl_convert; print(vl_convert.javascript_bundle())' > .dvc/plots/vega.js
 	$(DVC) plots show
+
+compare: env ## two experiments side by side: make compare A=<rev> B=<rev>; no B: as it is now
+	@$(ACTIVE) $(BIN)/python -m lib.compare "$(A)" "$(B)"
 
 mvtec: env ## get MVTec AD's archive, DTD and ResNet-18's weights; verify what is there
 	@$(BIN)/python -m lib.fetch

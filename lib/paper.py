@@ -121,6 +121,14 @@ def show(value, deviation=float("nan")):
     return plus_minus(value, deviation) or UNKNOWN
 
 
+def points(pairs):
+    """`+0.4 [-0.1, +0.9]`: mean, least and greatest of paired differences; `0` for equal bits."""
+    if pairs.empty or (pairs == 0).all():
+        return UNKNOWN if pairs.empty else "0"
+    values = [round(value, 1) + 0.0 for value in (pairs.mean(), pairs.min(), pairs.max())]
+    return "{:+.1f} [{:+.1f}, {:+.1f}]".format(*values)
+
+
 def compare(rows, metric, published):
     """Ours beside quoted figures: a row for each category and `mean`.
 

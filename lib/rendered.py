@@ -6,6 +6,7 @@ require.js, no mermaid.
 """
 
 import sys
+from html import escape
 from pathlib import PurePosixPath
 
 # Else jsonschema compiles a grammar of IRIs, 2 to 3 s of each start; notebooks have no use for it.
@@ -34,6 +35,18 @@ def notebook(path, known):
     _tidy(soup, known)
     title = soup.find("h1")
     return (title.get_text(strip=True) if title else path.stem), str(soup)
+
+
+def alone(path, style):
+    """An executed notebook as one page that stands for itself; `style`: the CSS to put into it."""
+    title, body = notebook(path, ())
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{escape(title)}</title>\n<style>\n{style}"
+        ".notebook { max-width: none }\n</style>\n</head>\n<body>\n"
+        f'<main><div class="notebook">\n{body}\n</div></main>\n</body>\n</html>\n'
+    )
 
 
 def markdown(text, known=()):

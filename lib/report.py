@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from lib import paper
+from lib import heads, paper
 from lib.devices import device_name
 from lib.evaluation import HEAD_COLUMNS, METRICS, spread
 from lib.interruption import whole
-from lib.paper import markdown, paper_table4, real
+from lib.paper import markdown, paper_table4, points, real
 from lib.params import ROOT
 
 # The testable effects of the paper's table 4: (question, one row, the row it is compared with).
@@ -58,12 +58,12 @@ def collect(results, categories):
 
     frame = read("evaluation")
     test, validation = (frame[frame.split == split] for split in ("test", "validation"))
-    heads = [pd.read_csv(results / "evaluation" / f"{name}-heads.csv") for name in categories]
+    own = [pd.read_csv(results / "evaluation" / f"{name}-heads.csv") for name in categories]
     return Tables(
         test.drop(columns="split"),
         validation.drop(columns="split"),
         read("baseline"),
-        pd.concat([frame for frame in heads if len(frame)] or heads[:1]),
+        pd.concat([frame for frame in own if len(frame)] or own[:1]),
     )
 
 
@@ -142,7 +142,7 @@ def effects(frame, metric="image_auroc"):
         rows.append(
             {
                 "question": question,
-                "ours (points)": f"{pairs.mean():+.1f} [{pairs.min():+.1f}, {pairs.max():+.1f}]",
+                "ours (points)": points(pairs),
                 "paper (points, MVTec AD)": f"{paper:+.1f}",
                 "verdict": verdict,
             }
@@ -237,6 +237,7 @@ def page(params, tables, notebooks):
                 markdown(pixel_table(tables)),
                 "## The paper's questions (image AUROC, mean [least, greatest] over seeds)",
                 markdown(effects(tables.test)),
+                *heads.section(tables.test, tables.heads, params.segmentation),
                 *paper.sections(tables.test, tables.heads),
                 *figures,
                 "## Notebooks\n\n" + "\n".join(links),
