@@ -77,7 +77,7 @@ format: env ## let ruff order imports and lay out the code
 	$(BIN)/ruff format .
 
 notebooks-clean: env ## strip outputs from notebooks/
-	$(BIN)/python -m nbconvert --clear-output --inplace notebooks/*.ipynb
+	$(BIN)/nbstripout --keep-id notebooks/*.ipynb
 
 record: env ## write down commit, device, versions and wall time of the run, in the site as well
 	$(BIN)/python -m lib.provenance
