@@ -6,8 +6,11 @@ Weights and images are random, which changes no time. A contender is a function 
 import io
 import json
 import os
+import time
 from contextlib import redirect_stderr
 from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from unittest import mock
 
 import numpy as np
@@ -19,8 +22,9 @@ from pydantic import TypeAdapter
 
 from bench import reference
 from bench.timing import stages
-from lib import evaluation, folder, metrics, params, training
+from lib import checkpoint, evaluation, folder, metrics, params, training
 from lib.anomaly_map import image_score, resize
+from lib.checkpoint import Checkpoint
 from lib.corruption import corrupt
 from lib.devices import device, take, to_device
 from lib.networks import SegmentationNetwork, Student, input_channels, segmentation_input
@@ -276,6 +280,24 @@ def loop_of(train, *arguments):
             training.optimise(step_loss, network.train(), groups, settings_now, *rest)
 
     return run
+
+
+def checkpoints(build, count):
+    """Seconds of each of `count` checkpoints, written after each step of the loop that `build`s."""
+    save, taken = Checkpoint.save, []
+
+    def timed(self, state):
+        start = time.perf_counter()
+        save(self, state)
+        taken.append(time.perf_counter() - start)
+
+    with (
+        TemporaryDirectory() as folder,
+        mock.patch.object(checkpoint, "FOLDER", Path(folder)),
+        mock.patch.object(Checkpoint, "save", timed),
+    ):
+        build()(count)
+    return taken
 
 
 def repeat(function, *arguments, **options):

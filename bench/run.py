@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import yaml
 
 from bench import cases, reference, tables
 from bench.timing import (
@@ -29,6 +30,7 @@ from bench.timing import (
     stages,
 )
 from lib import metrics
+from lib.checkpoint import Checkpoint
 from lib.devices import device, device_name, fix_arithmetic, pays_bf16
 from lib.params import ROOT
 
@@ -251,6 +253,20 @@ def determinism(task):
     say("determinism")
 
 
+def checkpoints(sizes):
+    """Rows of the checkpoints, and which share of the time between two of them one takes."""
+    every = yaml.safe_load((ROOT / "params.yaml").read_text("utf-8"))["checkpoint_seconds"]
+    builders = cases.Task.paper(sizes, checkpoint_seconds=0.0).contenders()
+    for case in ("student", "segmentation"):
+        taken = cases.checkpoints(builders[case], sizes.repetitions)
+        row = {"section": "checkpoint", "row": f"{case} phase, one checkpoint"}
+        row |= figures("ours", taken) | {"repetitions": len(taken)}
+        pause = max(every, row["ours"] / Checkpoint.SHARE)
+        share = f"{100 * row['ours'] / pause:.2g} % of the time of training"
+        yield row | {"note": f"every {tables.number(pause, 2)} s: {share}"}
+    say("checkpoints")
+
+
 def protocol(task):
     """The row of one category from the first step to the last metric."""
     row = {"section": "protocol", "row": "student, segmentation and evaluation"}
@@ -318,7 +334,8 @@ def measure(sizes):
     task = cases.Task.paper(sizes)  # back to its number of threads
     paper = [*steps(task, "paper", peaks)]
     records = [*paper, *quick, corruption(task, paper), *evaluation(sizes), *inference(task)]
-    records += [*precisions(sizes), *determinism(task), protocol(task)]
+    records += [*precisions(sizes), *determinism(task)]
+    records += [*checkpoints(sizes), protocol(task)]
     say("all")
     return records, machine(sizes, peaks)
 

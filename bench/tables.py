@@ -116,6 +116,11 @@ TABLES = {  # section: (heading, {column: cell}, text below)
         | NOTE,
         "",
     ),
+    "checkpoint": (
+        "Checkpoints",
+        {"": plain("row"), "s": ranged("ours")} | NOTE,
+        "",
+    ),
     "protocol": (
         "Whole protocol for one category",
         {"": plain("row"), "s": ranged("ours")} | NOTE,

@@ -39,11 +39,18 @@ def fingerprint(*parts):
 
 
 class Checkpoint:
-    """One training's file. `every`: least seconds between two writes."""
+    """One training's file.
+
+    every: least seconds between two writes; large states are written less often, so that no more
+    than SHARE of the time goes into them. 0: after each step.
+    """
+
+    SHARE = 0.01
 
     def __init__(self, key, every):
         folder = FOLDER / os.environ.get("STUDY_ITEM", "by hand")
         self.path, self.every, self.written = folder / f"{key}.pt", every, time.monotonic()
+        self.cost = 0.0  # seconds of the last write
 
     def load(self, name):
         """The saved state on the CPU, or None; a damaged file is dropped with a message."""
@@ -63,18 +70,23 @@ class Checkpoint:
 
     def due(self):
         """Whether it is time to write."""
-        return time.monotonic() - self.written >= self.every
+        pause = max(self.every, self.cost / self.SHARE) if self.every else 0
+        return time.monotonic() - self.written >= pause
 
     def save(self, state):
         """Write `state` beside the file, then put it in its place, so that no half is ever seen."""
-        partial = self.path.with_suffix(f".{os.getpid()}.partial")
+        partial, start = self.path.with_suffix(f".{os.getpid()}.partial"), time.monotonic()
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            torch.save(state, content := io.BytesIO())  # behind its hash: torch checks none
-            whole = content.getvalue()
-            partial.write_bytes(hashlib.sha256(whole).digest() + whole)
+            content = io.BytesIO(bytes(32))
+            content.seek(32)  # behind its hash: torch checks none
+            torch.save(state, content)
+            whole = content.getbuffer()
+            whole[:32] = hashlib.sha256(whole[32:]).digest()
+            partial.write_bytes(whole)
             os.replace(partial, self.path)
         except (OSError, RuntimeError) as error:  # training goes on without: nothing is lost yet
             partial.unlink(missing_ok=True)
             print(f"no checkpoint written: {error}", file=sys.stderr, flush=True)
         self.written = time.monotonic()
+        self.cost = self.written - start

@@ -28,6 +28,7 @@ ROWS = {
     ],
     "precision": ["student step", "segmentation step"],
     "determinism": ["student step", "segmentation step"],
+    "checkpoint": ["student phase, one checkpoint", "segmentation phase, one checkpoint"],
     "protocol": ["student, segmentation and evaluation"],
 }
 
@@ -41,6 +42,7 @@ def test_runner_leaves_every_row_with_finite_figures(tmp_path):
         sides = {
             "precision": ["fp32", "bf16", "ratio"],
             "determinism": ["any", "deterministic", "ratio"],
+            "checkpoint": ["ours"],
             "protocol": ["ours"],
         }.get(row["section"])
         if sides is None:

@@ -166,6 +166,21 @@ def test_one_phase_or_setting_never_continues_another(train, folder):
     assert train.steps == STEPS
 
 
+def test_states_that_take_long_to_write_are_written_less_often(monkeypatch, folder):
+    clock = [100.0]
+    monkeypatch.setattr(checkpoint.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(torch, "save", lambda *_: clock.append(clock.pop() + 0.5))  # takes 0.5 s
+    kept = Checkpoint("key", 20.0)
+    kept.save({})
+    clock[0] += 49
+    assert not kept.due()
+    clock[0] += 1.1  # 1 % of the time
+    assert kept.due()
+    always = Checkpoint("key", 0.0)
+    always.save({})
+    assert always.due()
+
+
 # Files that cannot be used or written
 
 
