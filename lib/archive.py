@@ -27,11 +27,9 @@ from lib.folder import (
     EXTENSIONS,
     UNPACKED,
     check_mask_size,
-    check_name,
     images_and_masks,
     is_hidden,
     read_image,
-    read_mask,
     resize,
 )
 from lib.interruption import FULL, alone, end_with_parent
@@ -136,11 +134,8 @@ def _extract(path: Path, dataset, categories: tuple, partial: Path) -> dict[Path
                 if category not in categories:
                     continue
                 content = io.BytesIO(tar.extractfile(member).read())
-                shown = f"{path}: {member.name}"
-                if inner[0] == "ground_truth":
-                    image = read_mask(content, shown)
-                else:
-                    image = read_image(content, dataset.channels, shown)
+                channels = 1 if inner[0] == "ground_truth" else dataset.channels
+                image = read_image(content, channels, f"{path}: {member.name}")
                 target = partial.joinpath(category, *inner)
                 sizes[target] = image.size
                 _save(resize(image, dataset.image_size), target)
@@ -164,7 +159,6 @@ def _images(tar: tarfile.TarFile):
     seen = set()
     for member in tar:
         path = PurePosixPath(member.name)
-        check_name(member.name)
         if path.is_absolute() or ".." in path.parts:
             raise ValueError(f"{member.name}: leads out of the archive; use paths inside it")
         if member.isdir():

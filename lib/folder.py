@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from lib.category import entry
 from lib.memory import check_memory
@@ -18,7 +18,6 @@ from lib.params import ROOT
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 SYSTEM_FILES = ("thumbs.db", "desktop.ini")  # what file managers leave behind, beside dot files
-ORIENTATION = 0x0112  # a tag; Pillow 13 turns a TIFF that has it twice
 UNPACKED = ROOT / "results" / "archive"  # where lib/archive.py puts an archive's categories
 # Training and test images of MVTec AD (Bergmann et al., CVPR 2019): 3,629 and 1,725 together.
 OFFICIAL_COUNTS = {
@@ -62,15 +61,11 @@ def read_category(root: Path, category: str, dataset) -> tuple[list[dict], list[
         )
     empty = sum(row["labels"] and row["has_mask"] and not row["masks"].any() for row in rows)
     missing = sum(not row["has_mask"] for row in rows)
-    large = [row["names"] for row in rows if row["has_mask"] and row["masks"].mean() > 0.5]
     notes = _compare_counts(base, len(rows) - len(good), len(good), dataset)
     notes += [f"{missing} defective images have no mask."] if missing else []
     notes += (
         [f"{empty} masks (0 and 255) of defective images are empty at this size."] if empty else []
     )
-    if large:
-        notes += [f"{len(large)} masks mark over half of their image, such as that of {large[0]}; "
-                  "255 is the defect, 0 the rest."]  # fmt: skip
     return rows, notes
 
 
@@ -129,7 +124,7 @@ def check_mask_size(mask: Path, size: tuple, image: Path, image_size: tuple) -> 
 def _folder_row(path: Path, mask_path: Path | None, base: Path, dataset) -> dict:
     image, mask = read_image(path, dataset.channels), None
     if mask_path is not None:
-        grey = read_mask(mask_path)
+        grey = read_image(mask_path, 1)
         check_mask_size(mask_path, grey.size, path, image.size)
         mask = resized(grey, dataset.image_size)[..., 0] >= 128  # 0.5 of 255
     name = path.relative_to(base).as_posix()
@@ -157,19 +152,10 @@ def is_hidden(name: str) -> bool:
     return name.startswith(".") or name.lower() in SYSTEM_FILES
 
 
-def check_name(name: str) -> None:
-    """ValueError for a name that no table or page could show: with line breaks, or not UTF-8."""
-    if not name.isprintable():
-        raise ValueError(f"{name!r}: a name with characters that can not be shown; rename it")
-
-
 def _entries(folder: Path) -> list[Path]:
     """Sorted content of a folder without hidden and system files; nothing if it is missing."""
     content = sorted(folder.iterdir()) if folder.is_dir() else []
-    content = [path for path in content if not is_hidden(path.name)]
-    for path in content:
-        check_name(str(path))
-    return content
+    return [path for path in content if not is_hidden(path.name)]
 
 
 def _images(folder: Path) -> list[Path]:
@@ -191,12 +177,7 @@ def read_image(file: Path | BinaryIO, channels: int, name: str = "") -> Image.Im
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(file, formats=("PNG", "JPEG", "BMP", "TIFF")) as image:
-                frames = getattr(image, "n_frames", 1)
-                if frames > 1 and image.format in ("PNG", "TIFF"):  # a phone's JPEG has previews
-                    raise ValueError(f"{frames} pictures in one file; keep the one that is meant")
-                if image.format == "TIFF" and image.getexif().get(ORIENTATION, 1) != 1:
-                    raise ValueError("turned by its tag Orientation; save it upright")
-                image = ImageOps.exif_transpose(image)  # loaded, as viewers and labellers show it
+                image.load()
         if image.mode[0] in "IF":
             values = np.asarray(image).astype(float)
             if not 0 <= values.min() <= values.max() <= 65535 or image.mode == "F":
@@ -208,17 +189,6 @@ def read_image(file: Path | BinaryIO, channels: int, name: str = "") -> Image.Im
     except Exception as error:  # a broken file can raise almost anything inside the decoders
         shown = name or file
         raise ValueError(f"{shown}: unreadable image ({error}); replace or remove it") from error
-
-
-def read_mask(file: Path | BinaryIO, name: str = "") -> Image.Image:
-    """As `read_image`, each pixel as bright as its brightest channel: red marks a defect too.
-
-    Raises ValueError for a mask of 0 and 1, in which nothing would be a defect.
-    """
-    mask = Image.fromarray(np.asarray(read_image(file, 3, name)).max(axis=2))
-    if mask.getextrema() == (0, 1):
-        raise ValueError(f"{name or file}: a mask of 0 and 1; write a defect as 255")
-    return mask
 
 
 def resize(image: Image.Image, size: int) -> Image.Image:

@@ -89,24 +89,13 @@ def _finish(notebook, output, parameters, item, evidence):
 
 def _check_parameters(notebook, parameters):
     """Refuse a notebook without a cell tagged `parameters`, or a name which that cell lacks."""
-    try:
-        cells = nbformat.read(notebook, as_version=4).cells
-    except OSError:
-        raise
-    except Exception as error:  # other JSON than a notebook's can raise almost anything
-        raise ValueError(f"{_shown(notebook)}: not a notebook ({error})") from error
+    cells = nbformat.read(notebook, as_version=4).cells
     tagged = [cell.source for cell in cells if "parameters" in cell.metadata.get("tags", [])]
     if not tagged:
         raise ValueError(
             f"{_shown(notebook)} has no cell tagged 'parameters'; tag the one it needs"
         )
-    try:
-        tree = ast.parse(tagged[0])
-    except SyntaxError as error:
-        raise ValueError(
-            f"{_shown(notebook)}: its cell tagged 'parameters' is no Python ({error})"
-        ) from error
-    stores = (n for n in ast.walk(tree) if isinstance(n, ast.Name))
+    stores = (n for n in ast.walk(ast.parse(tagged[0])) if isinstance(n, ast.Name))
     known = {name.id for name in stores if isinstance(name.ctx, ast.Store)}
     if unknown := sorted(set(parameters) - known):
         raise ValueError(
@@ -182,16 +171,6 @@ def _log_time(notebook, item, started, seconds):
         print(f"{item} | time not logged: {error}", file=sys.stderr)
 
 
-def _parsed(pair):
-    """The dict of one `name: value`."""
-    try:
-        if isinstance(parsed := yaml.safe_load(pair), dict):
-            return parsed
-    except yaml.YAMLError:
-        pass
-    raise ValueError(f"{pair!r} is not a parameter; write 'name: value'")
-
-
 def main(arguments):
     """The command line; returns the exit status."""
     if len(arguments) < 2:
@@ -201,9 +180,11 @@ def main(arguments):
     try:
         parameters = {}
         for pair in pairs:
-            parameters |= _parsed(pair)
+            if not isinstance(parsed := yaml.safe_load(pair), dict):
+                raise ValueError(f"{pair!r} is not a parameter; write 'name: value'")
+            parameters |= parsed
         run(notebook, output, parameters)
-    except (NotebookError, ValueError, OSError) as error:
+    except (NotebookError, ValueError, OSError, yaml.YAMLError) as error:
         print(error, file=sys.stderr)
         return 1
     return 0

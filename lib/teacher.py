@@ -108,13 +108,11 @@ def load_backbone_weights(features, backbone, weights):
         if [v.shape for v in full.values()] == [v.shape for v in state.values()]:
             state = dict(zip(full, state.values(), strict=True))
     missing = [k for k in needed if k not in state and not k.endswith("num_batches_tracked")]
-    kind = {k: (v.shape, v.is_floating_point()) for k, v in (needed | state).items()}
-    wrong = [k for k, v in needed.items() if kind[k] != (v.shape, v.is_floating_point())]
+    wrong = [k for k in needed if k in state and state[k].shape != needed[k].shape]
     if missing or wrong:
         raise ValueError(
             f"teacher.weights: {path} does not fit teacher.backbone {backbone!r}: {len(missing)} "
-            f"tensors missing, {len(wrong)} of another shape or type, first "
-            f"{(missing + wrong)[0]!r}"
+            f"tensors missing, {len(wrong)} of another shape, first {(missing + wrong)[0]!r}"
         )
     features.load_state_dict({k: state.get(k, needed[k]) for k in needed})
 

@@ -27,12 +27,8 @@ def noise(rng, shape, mode="RGB"):
 
 @pytest.fixture
 def unpacked(tmp_path):
-    return write_categories(tmp_path / "mvtec")
-
-
-def write_categories(base):
     """Two categories of different sizes, modes and formats, with what else the official one has."""
-    rng = np.random.default_rng(0)
+    rng, base = np.random.default_rng(0), tmp_path / "mvtec"
     for category, shape, mode in (("bolt", (90, 70), "RGB"), ("nut", (50, 50), "L")):
         for index in range(3):
             put(base / f"{category}/train/good/{index:03}.png", noise(rng, shape, mode))
@@ -162,7 +158,6 @@ BAD_MEMBERS = {
     "pipe": ("pipe", {"type": tarfile.FIFOTYPE}, "pipe: a link or device"),
     "twice": ("./nut/train/good/000.png", {}, "nut/train/good/000.png: twice in the archive"),
     "two folders": ("b/nut/train/good/7.png", {}, "b/nut.*a second folder nut, beside nut"),
-    "line break": ("nut/test/good/a\nb.png", {}, r"a\\nb.png': a name with characters"),
     "no image": ("nut/train/good/readme.txt", {}, "good/readme.txt: not an image in a defect's"),
     "too deep": ("nut/test/scratch/a/0.png", {}, "scratch/a/0.png: not an image in a defect's"),
     "loose": ("nut/test/0.png", {}, "nut/test/0.png: not an image in a defect's folder"),
@@ -181,22 +176,17 @@ BAD_MEMBERS = {
 
 @pytest.mark.parametrize("case", BAD_MEMBERS)
 def test_a_bad_member_is_named_and_nothing_is_left(case, unpacked, tmp_path):
-    settings = pack_with_bad_member(case, unpacked, tmp_path / "a.tar")
-    before = files_below(tmp_path)
-    with pytest.raises(ValueError, match=BAD_MEMBERS[case][-1]):
-        archive.unpack(settings, ("nut",), tmp_path / "new" / "out")
-    assert files_below(tmp_path) == before
-
-
-def pack_with_bad_member(case, source, path):
-    """As `pack`, with one of BAD_MEMBERS at the end."""
-    name, fields, _ = BAD_MEMBERS[case]
-    pack(source, path, kind="")
+    name, fields, message = BAD_MEMBERS[case]
+    path = tmp_path / "a.tar"
+    pack(unpacked, path, kind="")
     with tarfile.open(path, "a") as tar:
         plain = not fields
         info = member(name, size=len(IMAGE.getvalue()) if plain else 0, **fields)
         tar.addfile(info, io.BytesIO(IMAGE.getvalue()) if plain else None)
-    return pinned(path)
+    before = files_below(tmp_path)
+    with pytest.raises(ValueError, match=message):
+        archive.unpack(pinned(path), ("nut",), tmp_path / "new" / "out")
+    assert files_below(tmp_path) == before
 
 
 def test_a_broken_image_is_named(unpacked, tmp_path):
