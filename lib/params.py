@@ -6,6 +6,7 @@ before anything trains and leaves FILE.
 """
 
 import json
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -208,7 +209,10 @@ class Params:
 
 
 class UniqueKeyLoader(yaml.SafeLoader):
-    """A safe loader that refuses a key given twice and the aliases that no params file needs."""
+    """A safe loader that refuses a key given twice and the aliases that no params file needs.
+
+    And whole numbers that DVC, which reads YAML 1.2, takes for others: 010 is 8 here, 10 there.
+    """
 
     def compose_node(self, parent, index):
         if self.check_event(yaml.AliasEvent):
@@ -220,6 +224,16 @@ class UniqueKeyLoader(yaml.SafeLoader):
         if twice := [key for key in keys if keys.count(key) > 1]:
             raise yaml.YAMLError(f"key {twice[0]!r} is given twice")
         return super().construct_mapping(node, deep)
+
+    def construct_yaml_int(self, node):
+        if not re.fullmatch(r"[-+]?(0|[1-9][0-9]{0,17})", node.value):
+            raise yaml.YAMLError(
+                f"{node.value[:40]}: write whole numbers in plain digits, up to 18"
+            )
+        return super().construct_yaml_int(node)
+
+
+UniqueKeyLoader.add_constructor("tag:yaml.org,2002:int", UniqueKeyLoader.construct_yaml_int)
 
 
 def load(path=None):
@@ -237,7 +251,9 @@ def load(path=None):
         inner = {e["loc"][:-1] for e in error.errors()}
         faults = [e for e in error.errors() if e["type"] != "too_short" or e["loc"] not in inner]
         raise ValueError("\n".join(describe(path.name, e) for e in faults)) from None
-    except (yaml.YAMLError, TypeError, UnicodeDecodeError) as error:
+    except RecursionError:
+        raise ValueError(f"{path.name}: not a valid params file: nested too deeply") from None
+    except (yaml.YAMLError, TypeError, ValueError) as error:
         raise ValueError(f"{path.name}: not a valid params file: {error}") from None
 
 
