@@ -142,7 +142,7 @@ def _extract(path: Path, dataset, categories: tuple, partial: Path) -> dict[Path
             _read_to_the_end(tar)
             bar.update(file.tell() - bar.n)
     except DAMAGED as error:
-        reason = str(error).splitlines()[0]
+        reason = str(error).splitlines()[0].rstrip(":")
         raise ValueError(f"{path}: cut off, damaged or no archive ({reason}); {HINT}") from error
     if missing := [category for category in categories if category not in found]:
         raise ValueError(
@@ -173,6 +173,10 @@ def _images(tar: tarfile.TarFile):
             continue
         if not member.isfile():
             raise ValueError(f"{member.name}: a link or device; pack plain files and folders only")
+        if (length := len(os.fsencode(path.name))) > 255:
+            raise ValueError(
+                f"{member.name}: a name of {length} bytes; rename it, folders take 255"
+            )
         if member.size > LARGEST:
             raise ValueError(f"{member.name}: {member.size} bytes are no image's; leave it out")
         if path in seen:

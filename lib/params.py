@@ -227,9 +227,8 @@ class UniqueKeyLoader(yaml.SafeLoader):
 
     def construct_yaml_int(self, node):
         if not re.fullmatch(r"[-+]?(0|[1-9][0-9]{0,17})", node.value):
-            raise yaml.YAMLError(
-                f"{node.value[:40]}: write whole numbers in plain digits, up to 18"
-            )
+            where = f"{node.value[:40]} in line {node.start_mark.line + 1}"
+            raise yaml.YAMLError(f"{where}: write whole numbers in plain digits, up to 18")
         return super().construct_yaml_int(node)
 
 
@@ -245,7 +244,7 @@ def load(path=None):
     try:
         raw = yaml.load(path.read_text(encoding="utf-8"), Loader=UniqueKeyLoader)
         # As JSON, so that strict checking takes a list for a tuple and still no text for a number.
-        return TypeAdapter(Params).validate_json(json.dumps(raw))
+        return TypeAdapter(Params).validate_json(json.dumps(raw, default=refuse))
     except ValidationError as error:
         # A list with a wrong item is also reported as too short: the item's message is enough.
         inner = {e["loc"][:-1] for e in error.errors()}
@@ -254,7 +253,13 @@ def load(path=None):
     except RecursionError:
         raise ValueError(f"{path.name}: not a valid params file: nested too deeply") from None
     except (yaml.YAMLError, TypeError, ValueError) as error:
-        raise ValueError(f"{path.name}: not a valid params file: {error}") from None
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{path.name}: not a valid params file: {reason}") from None
+
+
+def refuse(value):
+    """What YAML makes of some texts has no place in JSON."""
+    raise TypeError(f"{value} is a {type(value).__name__} to YAML; write it in quotes")
 
 
 def describe(name, error):
@@ -268,7 +273,9 @@ def describe(name, error):
     if error["type"] == "value_error":
         return f"{name}: {message}"
     hint = "; write 0.001 or 1.0e-3, not 1e-3" if error["type"] == "float_type" else ""
-    return f"{name}: {key}: {error['input']!r}: {message}{hint}"
+    value = repr(error["input"])
+    value = value if len(value) <= 100 else f"{value[:97]}..."
+    return f"{name}: {key}: {value}: {message}{hint}"
 
 
 if __name__ == "__main__":

@@ -90,11 +90,15 @@ def read_state_dict(weights, root=Path(__file__).parents[1]):
         ) from error
     dense = lambda v: torch.is_tensor(v) and v.layout == torch.strided  # noqa: E731
     if not isinstance(state, dict) or not all(map(dense, state.values())):
-        raise ValueError(f"teacher.weights: {path} is not a state dict (names to tensors)")
-    if bad := [
-        k for k, v in state.items() if v.is_floating_point() and not v.float().isfinite().all()
-    ]:
-        raise ValueError(f"teacher.weights: {path} holds NaN or infinite values in {bad[0]!r}")
+        raise ValueError(
+            f"teacher.weights: {path} is not a state dict (names to tensors); save "
+            "model.state_dict()"
+        )
+    reals = {name: v.float() for name, v in state.items() if v.is_floating_point()}
+    if bad := [name for name, v in reals.items() if not v.isfinite().all()]:
+        raise ValueError(
+            f"teacher.weights: {path} holds NaN or infinite values in {bad[0]!r}; get it again"
+        )
     return path, state
 
 
