@@ -53,7 +53,7 @@ def read_category(root: Path, category: str, dataset) -> tuple[list[dict], list[
         raise ValueError(f"{root}: no category {category!r}; found: {', '.join(found) or 'none'}")
     base = root / category
     pairs = images_and_masks(base)
-    _check_links(root, [path for pair in pairs for path in pair if path])
+    check_links(root, [path for pair in pairs for path in pair if path])
     check_fits(len(pairs), category, dataset)
     rows = [_folder_row(path, mask, base, dataset) for path, mask in pairs]
     good = [row["defects"] == "good" for row in rows if row["splits"] == "test"]
@@ -83,14 +83,14 @@ def _is_frame(mask: np.ndarray) -> bool:
     return bool(border and not mask.all())
 
 
-def _check_links(root: Path, paths: list[Path]) -> None:
+def check_links(root: Path, paths: list[Path]) -> None:
     """ValueError for a file that a link takes from outside `root`: data is not trusted that far."""
     top = root.resolve()
     for path in paths:
         if not path.resolve().is_relative_to(top):
             raise ValueError(
-                f"{path}: a link out of {root}; copy what it leads to, or set dataset.root to the "
-                "folder that holds both"
+                f"{path}: a link out of {root}; copy what it leads to, or name the folder "
+                "that holds both"
             )
 
 

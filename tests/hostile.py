@@ -402,7 +402,7 @@ def unreadable():
 
 
 def folders():
-    outside = r"toys/nut/{}: a link out of toys; copy what it leads to, or set dataset\.root .*"
+    outside = r"toys/nut/{}: a link out of toys; copy what it leads to, or name the folder .*"
     nowhere = r"toys/nut/test/scratch/a\.png: a link that leads nowhere; remove it or copy .*"
     stray = "toys/nut/{}: not an image in a defect's folder; move or remove it"
     auroc = (
