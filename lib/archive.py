@@ -30,6 +30,7 @@ from lib.folder import (
     images_and_masks,
     is_hidden,
     read_image,
+    read_mask,
     resize,
 )
 from lib.interruption import FULL, alone, end_with_parent
@@ -37,6 +38,7 @@ from lib.interruption import FULL, alone, end_with_parent
 PARTS = ("train", "test", "ground_truth")  # of a category's folder
 # What a broken archive raises, beside what is read as its end.
 DAMAGED = (tarfile.TarError, EOFError, BadGzipFile, LZMAError, zlib.error)
+LARGEST = 1 << 30  # bytes of one image, compressed or not: more than Pillow would decode
 PINS = "dataset.archive_size and dataset.archive_sha256"
 HINT = f"get it again (`make mvtec`) or, if it is meant, set {PINS} to its own"
 
@@ -133,22 +135,28 @@ def _extract(path: Path, dataset, categories: tuple, partial: Path) -> dict[Path
                     )
                 if category not in categories:
                     continue
-                content = io.BytesIO(tar.extractfile(member).read())
-                channels = 1 if inner[0] == "ground_truth" else dataset.channels
-                image = read_image(content, channels, f"{path}: {member.name}")
+                image = _read(tar, member, inner[0], path, dataset)
                 target = partial.joinpath(category, *inner)
                 sizes[target] = image.size
                 _save(resize(image, dataset.image_size), target)
             _read_to_the_end(tar)
             bar.update(file.tell() - bar.n)
     except DAMAGED as error:
-        reason = str(error).splitlines()[0]
+        reason = str(error).splitlines()[0].rstrip(":")
         raise ValueError(f"{path}: cut off, damaged or no archive ({reason}); {HINT}") from error
     if missing := [category for category in categories if category not in found]:
         raise ValueError(
             f"{path}: no category {', '.join(missing)}; found: {', '.join(sorted(found)) or 'none'}"
         )
     return sizes
+
+
+def _read(tar: tarfile.TarFile, member: tarfile.TarInfo, part: str, path: Path, dataset):
+    """One image or mask, as in lib/folder.py."""
+    content, name = io.BytesIO(tar.extractfile(member).read()), f"{path}: {member.name}"
+    if part == "ground_truth":
+        return read_mask(content, name)
+    return read_image(content, dataset.channels, name)
 
 
 def _images(tar: tarfile.TarFile):
@@ -165,6 +173,12 @@ def _images(tar: tarfile.TarFile):
             continue
         if not member.isfile():
             raise ValueError(f"{member.name}: a link or device; pack plain files and folders only")
+        if (length := len(os.fsencode(path.name))) > 255:
+            raise ValueError(
+                f"{member.name}: a name of {length} bytes; rename it, folders take 255"
+            )
+        if member.size > LARGEST:
+            raise ValueError(f"{member.name}: {member.size} bytes are no image's; leave it out")
         if path in seen:
             raise ValueError(f"{member.name}: twice in the archive; pack each file once")
         seen.add(path)

@@ -89,13 +89,27 @@ def _finish(notebook, output, parameters, item, evidence):
 
 def _check_parameters(notebook, parameters):
     """Refuse a notebook without a cell tagged `parameters`, or a name which that cell lacks."""
-    cells = nbformat.read(notebook, as_version=4).cells
-    tagged = [cell.source for cell in cells if "parameters" in cell.metadata.get("tags", [])]
-    if not tagged:
+    try:
+        nbformat.validate(content := nbformat.read(notebook, as_version=4))
+        sources = [c.source for c in content.cells if "parameters" in c.metadata.get("tags", [])]
+        tree = ast.parse("\n".join(sources[:1]))
+    except OSError:
+        raise
+    except SyntaxError as error:
+        raise ValueError(
+            f"{_shown(notebook)}: its cell tagged 'parameters' is no Python: {error.msg} in line "
+            f"{error.lineno}; leave plain assignments in it"
+        ) from None
+    except Exception as error:  # what is no notebook can raise almost anything inside nbformat
+        reason = " ".join(str(error).split())[:80]
+        raise ValueError(
+            f"{_shown(notebook)} is no notebook ({reason}); get it again from git"
+        ) from None
+    if not sources:
         raise ValueError(
             f"{_shown(notebook)} has no cell tagged 'parameters'; tag the one it needs"
         )
-    stores = (n for n in ast.walk(ast.parse(tagged[0])) if isinstance(n, ast.Name))
+    stores = (n for n in ast.walk(tree) if isinstance(n, ast.Name))
     known = {name.id for name in stores if isinstance(name.ctx, ast.Store)}
     if unknown := sorted(set(parameters) - known):
         raise ValueError(
@@ -171,6 +185,15 @@ def _log_time(notebook, item, started, seconds):
         print(f"{item} | time not logged: {error}", file=sys.stderr)
 
 
+def _parsed(pair):
+    try:
+        if isinstance(parsed := yaml.safe_load(pair), dict):
+            return parsed
+    except yaml.YAMLError:
+        pass
+    raise ValueError(f"{pair!r} is not a parameter; write 'name: value'")
+
+
 def main(arguments):
     """The command line; returns the exit status."""
     if len(arguments) < 2:
@@ -180,11 +203,9 @@ def main(arguments):
     try:
         parameters = {}
         for pair in pairs:
-            if not isinstance(parsed := yaml.safe_load(pair), dict):
-                raise ValueError(f"{pair!r} is not a parameter; write 'name: value'")
-            parameters |= parsed
+            parameters |= _parsed(pair)
         run(notebook, output, parameters)
-    except (NotebookError, ValueError, OSError, yaml.YAMLError) as error:
+    except (NotebookError, ValueError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
     return 0

@@ -6,6 +6,7 @@ before anything trains and leaves FILE.
 """
 
 import json
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -209,7 +210,10 @@ class Params:
 
 
 class UniqueKeyLoader(yaml.SafeLoader):
-    """A safe loader that refuses a key given twice and the aliases that no params file needs."""
+    """A safe loader that refuses a key given twice and the aliases that no params file needs.
+
+    And whole numbers that DVC, which reads YAML 1.2, takes for others: 010 is 8 here, 10 there.
+    """
 
     def compose_node(self, parent, index):
         if self.check_event(yaml.AliasEvent):
@@ -222,6 +226,15 @@ class UniqueKeyLoader(yaml.SafeLoader):
             raise yaml.YAMLError(f"key {twice[0]!r} is given twice")
         return super().construct_mapping(node, deep)
 
+    def construct_yaml_int(self, node):
+        if not re.fullmatch(r"[-+]?(0|[1-9][0-9]{0,17})", node.value):
+            where = f"{node.value[:40]} in line {node.start_mark.line + 1}"
+            raise yaml.YAMLError(f"{where}: write whole numbers in plain digits, up to 18")
+        return super().construct_yaml_int(node)
+
+
+UniqueKeyLoader.add_constructor("tag:yaml.org,2002:int", UniqueKeyLoader.construct_yaml_int)
+
 
 def load(path=None):
     """Read and check a params file (default: the repository's params.yaml) into `Params`.
@@ -232,14 +245,22 @@ def load(path=None):
     try:
         raw = yaml.load(path.read_text(encoding="utf-8"), Loader=UniqueKeyLoader)
         # As JSON, so that strict checking takes a list for a tuple and still no text for a number.
-        return TypeAdapter(Params).validate_json(json.dumps(raw))
+        return TypeAdapter(Params).validate_json(json.dumps(raw, default=refuse))
     except ValidationError as error:
         # A list with a wrong item is also reported as too short: the item's message is enough.
         inner = {e["loc"][:-1] for e in error.errors()}
         faults = [e for e in error.errors() if e["type"] != "too_short" or e["loc"] not in inner]
         raise ValueError("\n".join(describe(path.name, e) for e in faults)) from None
-    except (yaml.YAMLError, TypeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path.name}: not a valid params file: {error}") from None
+    except RecursionError:
+        raise ValueError(f"{path.name}: not a valid params file: nested too deeply") from None
+    except (yaml.YAMLError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{path.name}: not a valid params file: {reason}") from None
+
+
+def refuse(value):
+    """What YAML makes of some texts has no place in JSON."""
+    raise TypeError(f"{value} is a {type(value).__name__} to YAML; write it in quotes")
 
 
 def describe(name, error):
@@ -253,7 +274,9 @@ def describe(name, error):
     if error["type"] == "value_error":
         return f"{name}: {message}"
     hint = "; write 0.001 or 1.0e-3, not 1e-3" if error["type"] == "float_type" else ""
-    return f"{name}: {key}: {error['input']!r}: {message}{hint}"
+    value = repr(error["input"])
+    value = value if len(value) <= 100 else f"{value[:97]}..."
+    return f"{name}: {key}: {value}: {message}{hint}"
 
 
 if __name__ == "__main__":

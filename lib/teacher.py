@@ -88,10 +88,17 @@ def read_state_dict(weights, root=Path(__file__).parents[1]):
             f"teacher.weights: {path} is not a plain state dict of tensors (it is damaged, or a "
             "pickle that would run code, which is refused); save model.state_dict() with torch.save"
         ) from error
-    if not isinstance(state, dict) or not all(torch.is_tensor(v) for v in state.values()):
-        raise ValueError(f"teacher.weights: {path} is not a state dict (names to tensors)")
-    if bad := [k for k, v in state.items() if v.is_floating_point() and not v.isfinite().all()]:
-        raise ValueError(f"teacher.weights: {path} holds NaN or infinite values in {bad[0]!r}")
+    dense = lambda v: torch.is_tensor(v) and v.layout == torch.strided  # noqa: E731
+    if not isinstance(state, dict) or not all(map(dense, state.values())):
+        raise ValueError(
+            f"teacher.weights: {path} is not a state dict (names to tensors); save "
+            "model.state_dict()"
+        )
+    reals = {name: v.float() for name, v in state.items() if v.is_floating_point()}
+    if bad := [name for name, v in reals.items() if not v.isfinite().all()]:
+        raise ValueError(
+            f"teacher.weights: {path} holds NaN or infinite values in {bad[0]!r}; get it again"
+        )
     return path, state
 
 
@@ -113,6 +120,12 @@ def load_backbone_weights(features, backbone, weights):
         raise ValueError(
             f"teacher.weights: {path} does not fit teacher.backbone {backbone!r}: {len(missing)} "
             f"tensors missing, {len(wrong)} of another shape, first {(missing + wrong)[0]!r}"
+        )
+    real = [k for k in needed if k in state and needed[k].is_floating_point()]
+    if kinds := [k for k in real if not state[k].is_floating_point()]:
+        raise ValueError(
+            f"teacher.weights: {path} holds {state[kinds[0]].dtype} in {kinds[0]!r}, which needs "
+            "real numbers; save model.float().state_dict()"
         )
     features.load_state_dict({k: state.get(k, needed[k]) for k in needed})
 

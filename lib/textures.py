@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lib.folder import EXTENSIONS, read_image, resized
+from lib.folder import EXTENSIONS, check_links, read_image, resized
 from lib.params import ROOT
 
 # Photographs inside the scikit-image package, so nothing is downloaded; without drawings, text
@@ -20,7 +20,7 @@ def load_textures(textures, image_size: int, channels: int) -> np.ndarray:
 
     `count` random square crops with a side of min_side to max_side pixels (at most the image's
     short side), or with count 0 each image once, whole. Raises FileNotFoundError for a root without
-    images.
+    images, ValueError for an unreadable one and for links out of the root.
     """
     if textures.source == "skimage":
         import skimage.data
@@ -31,6 +31,7 @@ def load_textures(textures, image_size: int, channels: int) -> np.ndarray:
         paths = sorted(path for path in found if path.suffix.lower() in EXTENSIONS)
         if not paths:
             raise FileNotFoundError(f"textures.root {textures.root}: no images below this folder")
+        check_links(ROOT / textures.root, paths)
     rng = np.random.default_rng(textures.seed)
     counts = np.bincount(rng.integers(len(paths), size=textures.count), minlength=len(paths))
     tiles = []

@@ -78,3 +78,7 @@ def test_textures_errors(tmp_path):
     (tmp_path / "x.png").write_bytes(b"no image")
     with pytest.raises(ValueError, match=r"x.png: unreadable"):
         load_textures(textures(source="folder", root=str(tmp_path)), 32, 1)
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root/y.png").symlink_to("../x.png")
+    with pytest.raises(ValueError, match=r"y.png: a link out of \S*root; copy"):
+        load_textures(textures(source="folder", root=str(tmp_path / "root")), 32, 1)
