@@ -271,7 +271,7 @@ def images():
         bad_image("animated PNG", "a.png", animated("PNG"), "3 pictures in one file"),
         bad_image("TIFF of several pages", "a.tif", animated("TIFF"), "3 pictures in one file"),
         bad_image(
-            "TIFF turned by a tag", "a.tif", lambda p: turned().save(p, tiffinfo={0x0112: 6}),
+            "TIFF turned by a tag", "a.tif", lambda p: turned.save(p, tiffinfo={0x0112: 6}),
             "turned by its tag Orientation.*",
         ),
         bad_image("animated GIF called .png", "a.png", animated("GIF"), "no PNG, JPEG, .*"),
