@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import ndimage
 
 from lib import corruption
@@ -181,3 +183,33 @@ def test_images_are_left_alone():
     before = images.clone()
     corrupt(images, torch.zeros(1, 3, 32, 32, dtype=torch.uint8), seeded(), threshold=0.0)
     assert torch.equal(images, before)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 2**32),
+    count=st.integers(1, 4),
+    size=st.sampled_from((32, 64)),
+    channels=st.sampled_from((1, 3)),
+    number=st.integers(1, 3),
+    max_beta=st.floats(0, 1),
+    threshold=st.floats(0, 1),
+)
+def test_invariants(seed, count, size, channels, number, max_beta, threshold):
+    """Of any corruption; the images are 8-bit levels, as a category's are."""
+    generator, shape = seeded(seed), (channels, size, size)
+    images = torch.randint(0, 256, (count, *shape), generator=generator, dtype=torch.uint8) / 255
+    textures = torch.randint(0, 256, (number, *shape), generator=generator, dtype=torch.uint8)
+    corrupted, mask = corrupt(images, textures, seeded(seed), max_beta, threshold=threshold)
+    assert corrupted.shape == images.shape and mask.shape == (count, 1, size, size)
+    assert ((mask == 0) | (mask == 1)).all()
+    outside = (mask == 0).expand_as(images)
+    assert torch.equal(corrupted[outside], images[outside])
+    assert corrupted.min() >= 0 and corrupted.max() <= 1
+    again = corrupt(images, textures, seeded(seed), max_beta, threshold=threshold)
+    assert torch.equal(again[0], corrupted) and torch.equal(again[1], mask)
+    nothing, mask = corrupt(images, textures, seeded(seed), max_beta, threshold=1.0)
+    assert torch.equal(nothing, images) and not mask.any()
+    same = (255 * images[:1]).round().to(torch.uint8)  # the image itself as its texture
+    unseen, _ = corrupt(images[:1], same, seeded(seed), max_beta, threshold=threshold)
+    torch.testing.assert_close(unseen, images[:1], rtol=0, atol=1e-6)
