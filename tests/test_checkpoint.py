@@ -1,6 +1,7 @@
 """A killed training goes on to the same bits, and never on from anything but itself."""
 
 import errno
+import itertools
 import os
 import shutil
 from dataclasses import replace
@@ -134,6 +135,19 @@ def test_due_after_the_given_seconds(monkeypatch):
         if due.setdefault(now, kept.due()):
             kept.save({})
     assert [now for now, is_due in due.items() if is_due] == [120, 140]
+
+
+def test_a_clock_that_jumps_changes_nothing(train, monkeypatch, folder):
+    """Someone sets the machine's clock back by years, and forth, in the middle of a training."""
+    whole, days = uninterrupted(train), itertools.count()
+    monkeypatch.setattr(checkpoint.time, "time", lambda: 1e9 * (-1) ** next(days))
+    killed(train)
+    assert len(left(folder)) == 1
+    assert same(train(), whole) and train.steps == STEPS - KILLED_AT + 1
+    kept = Checkpoint("key", 20.0)
+    for now in (-1e9, 0.0, 1e12):
+        monkeypatch.setattr(checkpoint.time, "time", lambda now=now: now)
+        assert not kept.due()
 
 
 def test_one_category_never_continues_another(train, folder):

@@ -10,6 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import ndimage
+from sklearn.metrics import average_precision_score, roc_auc_score
 
 from lib import metrics
 
@@ -106,6 +107,33 @@ def test_invariances(case):
     shifted = maps + masks * (np.ptp(maps) + 1)
     perfect = evaluate(shifted, masks)
     assert [perfect[name] for name in PIXEL_NAMES] == pytest.approx([1.0] * 5)
+
+
+@settings(max_examples=60, deadline=None)
+@given(cases(), st.randoms(use_true_random=False))
+def test_bounds_and_the_order_of_images(case, random):
+    maps, masks = case
+    found = evaluate(maps, masks)
+    assert all(0 <= found[name] <= 1 for name in PIXEL_NAMES)
+    hits = np.arange(1, masks.sum() + 1)  # at worst every normal pixel comes first
+    assert found["pixel_ap"] >= (hits / (hits + (~masks).sum())).mean() - 1e-12
+    order = random.sample(range(len(maps)), len(maps))
+    assert evaluate(maps[order], masks[order]) == pytest.approx(found, abs=1e-12)
+    assert metrics.pixel_auroc(-maps, masks) == pytest.approx(1 - found["pixel_auroc"], abs=1e-12)
+
+
+@settings(max_examples=100, deadline=None)
+@given(cases())
+def test_scikit_learn_agrees_on_ties(case):
+    maps, masks = case
+    flat = masks.ravel(), maps.ravel()
+    assert metrics.pixel_auroc(maps, masks) == pytest.approx(roc_auc_score(*flat), abs=1e-12)
+    found = metrics.pixel_ap(maps, masks)
+    assert found == pytest.approx(average_precision_score(*flat), abs=1e-12)
+    scores, labels = maps[0].ravel(), masks[0].ravel()
+    assume(labels.any() and not labels.all())
+    found = metrics.image_auroc(scores, labels)
+    assert found == pytest.approx(roc_auc_score(labels, scores), abs=1e-12)
 
 
 def test_single_functions_agree_with_evaluate():

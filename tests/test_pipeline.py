@@ -3,10 +3,8 @@
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 
 import pandas as pd
 import pytest
@@ -181,42 +179,3 @@ def test_failing_stage_names_the_value_and_leaves_no_result(finished):
     assert not (finished / "results/dataset/amorphous.npz").exists()
     assert not (finished / "rendered/items/dataset/amorphous.ipynb").exists()
     assert (finished / "failed/rendered/items/dataset/amorphous.ipynb").exists()
-
-
-@pytest.fixture
-def another(finished, tmp_path):
-    """A copy of the finished clone that a test may spoil."""
-    return shutil.copytree(finished, tmp_path / "study", symlinks=True)
-
-
-def test_what_a_failing_item_does_not_feed_is_finished(another):
-    change(another, students__plain__learning_rate=1.0e30, students__denoising__steps=3)
-    status, output = dvc("repro", "-k", "evaluation", cwd=another)
-    assert status != 0
-    evidence = "failed/rendered/items/student/monocrystalline-plain-0.ipynb"
-    assert "lower the learning rate" in output and evidence in output
-    assert "FloatingPointError" in (another / evidence).read_text()
-    ran = set(re.findall("Running stage '(.*)'", output))
-    assert {"student@monocrystalline-denoising-0", "segmentation@monocrystalline-denoising-0"} < ran
-    assert not {"segmentation@monocrystalline-plain-0", "evaluation@monocrystalline"} & ran
-    assert not (another / "results/student/monocrystalline/plain-0").exists()
-    lock = git("diff", "dvc.lock", cwd=another)
-    assert "denoising-0" in lock and "plain-0" not in lock
-
-
-@pytest.mark.parametrize("names", [("plain", "plain"), ("plain", "denoising")])
-def test_two_runs_at_the_same_time_leave_what_one_would(another, names):
-    change(another, students__plain__steps=3, students__denoising__steps=3)
-    items = [f"student@monocrystalline-{name}-0" for name in names]
-    with ThreadPoolExecutor() as pool:
-        runs = [*pool.map(lambda item: dvc("repro", "-s", item, cwd=another), items)]
-    for status, output in runs:  # DVC refuses a second one that comes too close to the first
-        assert status == 0 or "lock" in output or "is busy" in output, output
-    assert 0 in [status for status, _ in runs]
-    for item in {*items}:
-        assert dvc("repro", "-s", item, cwd=another)[0] == 0
-    lock = (another / "dvc.lock").read_bytes()
-    for item in {*items}:
-        status, output = dvc("repro", "-f", "-s", item, cwd=another)
-        assert status == 0 and "Running stage" in output
-    assert (another / "dvc.lock").read_bytes() == lock
