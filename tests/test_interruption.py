@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
 from matplotlib import pyplot as plt
 from torch import nn
 
@@ -152,3 +153,10 @@ def test_no_orphan_survives_its_parent():
         time.sleep(0.1)
     os.kill(orphan, signal.SIGKILL)
     pytest.fail("the orphan went on")
+
+
+def test_no_shell_stands_between_dvc_and_python():
+    """/bin/sh may stay as the parent, and then nobody tells the training that DVC is dead."""
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text("utf-8"))["stages"]
+    commands = {name: stage["cmd"] for name, stage in stages.items()}
+    assert {n: c for n, c in commands.items() if not c.startswith("exec python -m ")} == {}

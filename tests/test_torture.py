@@ -6,7 +6,8 @@ from clones import copy_of_repository, make_tiny
 ITEM = "monocrystalline-full-0"
 
 
-def test_a_killed_run_goes_on_to_the_same_bytes(finished, tmp_path):
+def test_a_killed_run_goes_on_to_the_same_bytes(finished, tmp_path, monkeypatch):
+    monkeypatch.delenv("SHELL", raising=False)  # then DVC takes /bin/sh, which need not give way
     clone = copy_of_repository(tmp_path / "study")
     make_tiny(clone)
     schedule = ["full step 20/200", "full step 40/200", "full step 60/200", 3.0]
