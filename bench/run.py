@@ -209,7 +209,7 @@ def inference(task):
 
 
 def precisions(sizes):
-    """Rows of our steps in fp32 and in bf16.
+    """Rows of our steps in fp32 and in bf16, beside the plain step, which is in fp32.
 
     Where bf16 is emulated, and slow, one turn with few images shows enough.
     """
@@ -217,13 +217,15 @@ def precisions(sizes):
     sizes = sizes if native else replace(sizes, batch=2, least=0.0, few=1)
     tasks = {kind: cases.Task.paper(sizes, precision=kind) for kind in kinds}
     for case in ("student", "segmentation"):
-        samples = interleave(
-            {k: task.contenders()[case]() for k, task in tasks.items()}, sizes.few, sizes.least
-        )
+        contenders = {kind: task.contenders()[case]() for kind, task in tasks.items()}
+        contenders["plain"] = tasks["fp32"].contenders()[f"plain {case}"]()
+        samples = interleave(contenders, sizes.few, sizes.least)
         row = {"section": "precision", "row": f"{case} step", "images": sizes.batch}
         row |= {"precision": auto(), "repetitions": sizes.few}
         row |= {"note": f"batch {sizes.batch}" + "; bf16 is emulated here" * (not native)}
-        yield row | two_kinds(samples, "fp32", "bf16")
+        found = ratios(samples["plain"], samples["fp32"])
+        row |= dict(zip(("fp32_ratio", "fp32_ratio_low", "fp32_ratio_high"), found, strict=True))
+        yield row | two_kinds(samples, "fp32", "bf16") | figures("plain", samples["plain"])
     say("precisions")
 
 

@@ -13,7 +13,7 @@ import pandas as pd
 from lib import plots
 
 COLUMNS = ["section", "row", "threads", "precision", "repetitions", "images"]
-for figure in ("ours", "plain", "ratio", "fp32", "bf16", "any", "deterministic"):
+for figure in ("ours", "plain", "ratio", "fp32", "bf16", "fp32_ratio", "any", "deterministic"):
     COLUMNS += [figure, f"{figure}_low", f"{figure}_high"]
 for figure in ("images_per_second", "flop_per_image", "flop_per_second", "peak_share", "memory"):
     COLUMNS += [f"ours_{figure}", f"plain_{figure}"]
@@ -106,6 +106,7 @@ TABLES = {  # section: (heading, {column: cell}, text below)
         "Precision of our steps",
         {"": plain("row"), "fp32, s": ranged("fp32"), "bf16, s": ranged("bf16")}
         | {"fp32 / bf16": ranged("ratio"), "auto takes": plain("precision")}
+        | {"plain, s": ranged("plain"), "plain / fp32": ranged("fp32_ratio")}
         | NOTE,
         "",
     ),

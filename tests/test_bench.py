@@ -40,7 +40,7 @@ def test_runner_leaves_every_row_with_finite_figures(tmp_path):
     assert table.groupby("section", sort=False)["row"].agg(list).to_dict() == ROWS
     for _, row in table.iterrows():
         sides = {
-            "precision": ["fp32", "bf16", "ratio"],
+            "precision": ["fp32", "bf16", "ratio", "plain", "fp32_ratio"],
             "determinism": ["any", "deterministic", "ratio"],
             "checkpoint": ["ours"],
             "protocol": ["ours"],
