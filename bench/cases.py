@@ -6,9 +6,12 @@ Weights and images are random, which changes no time. A contender is a function 
 import io
 import json
 import os
+import subprocess
+import sys
 import time
 from contextlib import redirect_stderr
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from unittest import mock
@@ -31,6 +34,17 @@ from lib.networks import SegmentationNetwork, Student, input_channels, segmentat
 
 AUGMENTED, STILL = "bottle", "capsule"  # categories of MVTec AD that are rotated, and that are not
 TOP_PIXELS = 100
+NOTEBOOK = {  # of one cell
+    "nbformat": 4,
+    "nbformat_minor": 5,
+    "metadata": {
+        "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}
+    },
+    "cells": [
+        {"cell_type": "code", "id": "only", "metadata": {"tags": ["parameters"]}}
+        | {"source": "x = 1", "outputs": [], "execution_count": None}
+    ],
+}
 
 
 @dataclass(frozen=True)
@@ -298,6 +312,24 @@ def checkpoints(build, count):
     ):
         build()(count)
     return taken
+
+
+def start_up(folder):
+    """{what: {side: run(count)}}: new processes that import, or run a notebook of one cell."""
+
+    def started(*arguments):
+        command = [sys.executable, *map(str, arguments)]
+        return repeat(subprocess.run, command, cwd=params.ROOT, check=True, capture_output=True)
+
+    found = {"imports of a training": {"ours": started("-c", "import lib.training")}}
+    if find_spec("papermill"):  # a machine that only times steps may lack it
+        empty, output = Path(folder) / "start-up.ipynb", Path(folder) / "executed.ipynb"
+        empty.write_text(json.dumps(NOTEBOOK))
+        found["a notebook of one cell"] = {
+            "ours": started("-m", "lib.notebook", empty, output),
+            "plain": started("-m", "papermill", empty, output),
+        }
+    return found
 
 
 def repeat(function, *arguments, **options):

@@ -13,6 +13,7 @@ import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
@@ -225,7 +226,7 @@ def precisions(sizes):
         row |= {"note": f"batch {sizes.batch}" + "; bf16 is emulated here" * (not native)}
         found = ratios(samples["plain"], samples["fp32"])
         row |= dict(zip(("fp32_ratio", "fp32_ratio_low", "fp32_ratio_high"), found, strict=True))
-        yield row | two_kinds(samples, "fp32", "bf16") | figures("plain", samples["plain"])
+        yield row | two_kinds(samples, "fp32", "bf16")
     say("precisions")
 
 
@@ -267,6 +268,19 @@ def checkpoints(sizes):
         share = f"{100 * row['ours'] / pause:.2g} % of the time of training"
         yield row | {"note": f"every {tables.number(pause, 2)} s: {share}"}
     say("checkpoints")
+
+
+def start_up(sizes):
+    """Rows of what an item costs before its first line: imports, and papermill around them."""
+    with TemporaryDirectory() as folder:
+        for what, contenders in cases.start_up(folder).items():
+            samples = interleave(contenders, sizes.repetitions)
+            row = {"section": "start", "row": what, "repetitions": sizes.repetitions}
+            both = "plain" in samples
+            yield row | (
+                two_kinds(samples, "plain", "ours") if both else figures("ours", samples["ours"])
+            )
+    say("start-up")
 
 
 def protocol(task):
@@ -337,7 +351,7 @@ def measure(sizes):
     paper = [*steps(task, "paper", peaks)]
     records = [*paper, *quick, corruption(task, paper), *evaluation(sizes), *inference(task)]
     records += [*precisions(sizes), *determinism(task)]
-    records += [*checkpoints(sizes), protocol(task)]
+    records += [*checkpoints(sizes), *start_up(sizes), protocol(task)]
     say("all")
     return records, machine(sizes, peaks)
 

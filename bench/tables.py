@@ -106,7 +106,7 @@ TABLES = {  # section: (heading, {column: cell}, text below)
         "Precision of our steps",
         {"": plain("row"), "fp32, s": ranged("fp32"), "bf16, s": ranged("bf16")}
         | {"fp32 / bf16": ranged("ratio"), "auto takes": plain("precision")}
-        | {"plain, s": ranged("plain"), "plain / fp32": ranged("fp32_ratio")}
+        | {"plain / fp32": ranged("fp32_ratio")}
         | NOTE,
         "",
     ),
@@ -121,6 +121,11 @@ TABLES = {  # section: (heading, {column: cell}, text below)
         "Checkpoints",
         {"": plain("row"), "s": ranged("ours")} | NOTE,
         "",
+    ),
+    "start": (
+        "Start-up of an item",
+        TIMES,
+        "Each in a new process. Ours is `python -m lib.notebook`, plain is `papermill`.",
     ),
     "protocol": (
         "Whole protocol for one category",
