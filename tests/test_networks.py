@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from lib.anomaly_map import resize
@@ -135,9 +136,18 @@ def test_residual_block_by_hand():
     x = torch.randn(2, 3, 8, 8)
     with torch.no_grad():
         inner = torch.relu(block.norm1(block.conv1(x)))
-        expected = torch.relu(block.norm2(block.conv2(inner)) + block.shortcut(x))
+        projection, norm = block.shortcut
+        shortcut = norm(F.conv2d(x, projection.weight, stride=2))
+        expected = torch.relu(block.norm2(block.conv2(inner)) + shortcut)
         torch.testing.assert_close(block(x), expected)
     assert expected.shape == (2, 5, 4, 4)
+
+
+@pytest.mark.parametrize("width", [4, 8])
+def test_no_narrow_convolution_that_onednn_gets_wrong(width):
+    """oneDNN issue 6035: strided, 1x1, fewer channels than a vector has lanes."""
+    layers = [m for m in Student(CHANNELS, width=width).modules() if isinstance(m, nn.Conv2d)]
+    assert not [m for m in layers if m.kernel_size == (1, 1) and m.stride != (1, 1)]
 
 
 @pytest.mark.parametrize("outputs", [5, 8])  # a shortcut with its own convolution, or none
