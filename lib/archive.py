@@ -37,7 +37,7 @@ from lib.interruption import FULL, alone, end_with_parent
 
 PARTS = ("train", "test", "ground_truth")  # of a category's folder
 # What a broken archive raises, beside what is read as its end.
-DAMAGED = (tarfile.TarError, EOFError, BadGzipFile, LZMAError, zlib.error)
+DAMAGED = (tarfile.TarError, EOFError, BadGzipFile, LZMAError, zlib.error, MemoryError, IndexError)
 LARGEST = 1 << 30  # bytes of one image, compressed or not: more than Pillow would decode
 PINS = "dataset.archive_size and dataset.archive_sha256"
 HINT = f"get it again (`make mvtec`) or, if it is meant, set {PINS} to its own"
@@ -141,8 +141,10 @@ def _extract(path: Path, dataset, categories: tuple, partial: Path) -> dict[Path
                 _save(resize(image, dataset.image_size), target)
             _read_to_the_end(tar)
             bar.update(file.tell() - bar.n)
+    except ValueError as error:  # about a member
+        raise ValueError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from error
     except DAMAGED as error:
-        reason = str(error).splitlines()[0].rstrip(":")
+        reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(":")
         raise ValueError(f"{path}: cut off, damaged or no archive ({reason}); {HINT}") from error
     if missing := [category for category in categories if category not in found]:
         raise ValueError(
@@ -164,8 +166,10 @@ def _images(tar: tarfile.TarFile):
     category), (part, defect, file)). All members are checked, what the layout has no place for is
     left out: as lib/folder.py does.
     """
-    seen = set()
+    seen, unused = set(), set()
     for member in tar:
+        if "\0" in member.name:
+            raise ValueError(f"{member.name!r}: no file can have this name; rename it")
         path = PurePosixPath(member.name)
         if path.is_absolute() or ".." in path.parts:
             raise ValueError(f"{member.name}: leads out of the archive; use paths inside it")
@@ -173,7 +177,7 @@ def _images(tar: tarfile.TarFile):
             continue
         if not member.isfile():
             raise ValueError(f"{member.name}: a link or device; pack plain files and folders only")
-        if (length := len(os.fsencode(path.name))) > 255:
+        if (length := max(len(os.fsencode(part)) for part in path.parts)) > 255:
             raise ValueError(
                 f"{member.name}: a name of {length} bytes; rename it, folders take 255"
             )
@@ -187,10 +191,13 @@ def _images(tar: tarfile.TarFile):
             continue
         top, inner = path.parts[: depths[0]], path.parts[depths[0] :]
         if inner[0] == "train" and inner[1:2] != ("good",):
+            unused.add(str(PurePosixPath(*top, *inner[:2])))
             continue
         if len(inner) != 3 or path.suffix.lower() not in EXTENSIONS:
             raise ValueError(f"{member.name}: not an image in a defect's folder; leave it out")
         yield member, top, inner
+    if unused:
+        print(f"note: not used, beside train/good: {', '.join(sorted(unused))}", file=sys.stderr)
 
 
 def _read_to_the_end(tar: tarfile.TarFile) -> None:

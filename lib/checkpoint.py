@@ -10,6 +10,7 @@ import io
 import os
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +24,9 @@ CODE = ("anomaly_map", "batches", "checkpoint", "corruption", "devices", "interr
 
 
 def fingerprint(*parts):
-    """Hash of what decides a training: settings, arrays and state dicts, code, torch, device."""
-    digest = hashlib.sha256(f"{torch.__version__} {device_name()}".encode())
+    """Hash of what decides a training: settings, arrays, state dicts, code, libraries, device."""
+    libraries = f"torch {torch.__version__}, timm {version('timm')}"
+    digest = hashlib.sha256(f"{libraries}, {device_name()}".encode())
     for name in CODE:
         digest.update((Path(__file__).parent / f"{name}.py").read_bytes())
     for part in parts:
@@ -75,7 +77,7 @@ class Checkpoint:
 
     def save(self, state):
         """Write `state` beside the file, then put it in its place, so that no half is ever seen."""
-        partial, start = self.path.with_suffix(f".{os.getpid()}.partial"), time.monotonic()
+        partial, start = self.path.with_suffix(".partial"), time.monotonic()
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             content = io.BytesIO(bytes(32))

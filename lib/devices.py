@@ -6,6 +6,9 @@ from pathlib import Path
 
 import torch
 
+# Read by cuBLAS once, at the first product, and what `deterministic` needs.
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
 
 def device():
     """The device to train on: the GPU where there is one."""
@@ -57,8 +60,6 @@ def fix_arithmetic(threads, deterministic):
     slower way.
     """
     torch.set_num_threads(threads)
-    if deterministic:  # read by cuBLAS once, when it starts
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(deterministic and device().type == "cuda")
 
 

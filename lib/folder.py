@@ -53,6 +53,8 @@ def read_category(root: Path, category: str, dataset) -> tuple[list[dict], list[
     if category not in found:
         raise ValueError(f"{root}: no category {category!r}; found: {', '.join(found) or 'none'}")
     base = root / category
+    if unused := [path.name for path in _entries(base / "train") if path.name != "good"]:
+        print(f"note: {base}/train: not used, beside good: {', '.join(unused)}", file=sys.stderr)
     pairs = images_and_masks(base)
     check_links(root, [path for pair in pairs for path in pair if path])
     check_fits(len(pairs), category, dataset)
@@ -241,7 +243,10 @@ def _decode(file: Path | BinaryIO, name: str) -> Image.Image:
             with Image.open(file, formats=("PNG", "JPEG", "BMP", "TIFF")) as image:
                 if image.format == "TIFF" and image.getexif().get(ORIENTATION, 1) != 1:
                     raise ValueError("turned by its tag Orientation; save it upright")
+                deep = "16" in str(image.tile[:1])  # Pillow keeps the upper 8 bits of 16-bit RGB
                 image.load()
+                if deep and image.mode[0] != "I" and not np.asarray(image).any():
+                    raise ValueError("16 bit per channel, but none above 255: all black")
                 # MPO is what some cameras call a JPEG with a preview behind the photograph.
                 if image.format != "MPO" and (frames := getattr(image, "n_frames", 1)) > 1:
                     raise ValueError(f"{frames} pictures in one file")
@@ -250,6 +255,8 @@ def _decode(file: Path | BinaryIO, name: str) -> Image.Image:
             image = _eight_bit(image)
         if image.mode in ("P", "PA"):  # Pillow asks for this detour with transparent palettes
             image = image.convert("RGBA")
+        if image.mode == "LAB":  # which Pillow shows in no other mode
+            raise ValueError("colours as LAB; save RGB")
         return image
     except Exception as error:  # a broken file can raise almost anything inside the decoders
         reason = "no PNG, JPEG, BMP or TIFF" if isinstance(error, UnidentifiedImageError) else error

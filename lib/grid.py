@@ -121,7 +121,7 @@ def main(arguments):
     """The command line; returns the exit status."""
     try:
         settings = params.load()
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     if arguments[:1] == ["run"]:

@@ -6,6 +6,7 @@ one threshold. Every function raises ValueError where its figure is undefined.
 """
 
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -92,12 +93,13 @@ def _descending(scores: np.ndarray, regions: np.ndarray):
 
 
 def _sorted(words: np.ndarray) -> np.ndarray:
-    """64-bit words in ascending order, sorted in place, or on the GPU where there is one."""
+    """64-bit words in ascending order: on a GPU that has room for them, else sorted in place."""
     torch = sys.modules.get("torch")  # whoever has maps from a GPU has imported it
-    if torch is None or not torch.cuda.is_available():
-        words.sort()
-        return words
-    return _sorted_by_torch(words, torch.device("cuda"), torch)
+    if torch and torch.cuda.is_available():
+        with suppress(torch.OutOfMemoryError):
+            return _sorted_by_torch(words, torch.device("cuda"), torch)
+    words.sort()
+    return words
 
 
 def _sorted_by_torch(words, device, torch):

@@ -28,6 +28,8 @@ from lib.progress import Display
 
 # Else jsonschema compiles a grammar of IRIs, 2 to 3 s of each start; notebooks have no use for it.
 sys.modules.setdefault("rfc3987_syntax", None)
+# The stage's name without its item; empty where no DVC runs it.
+STAGE = os.environ.get("DVC_STAGE", "").rpartition(":")[2].partition("@")[0]
 
 import nbformat  # noqa: E402
 from nbclient.exceptions import DeadKernelError  # noqa: E402
@@ -72,7 +74,7 @@ def run(notebook, output, parameters):
 
 def _finish(notebook, output, parameters, item, evidence):
     """`run`, once nobody else is at it."""
-    started, clock = datetime.now(UTC), time.monotonic()
+    started, clock, before = datetime.now(UTC), time.monotonic(), _inputs(notebook)
     try:
         executed = _execute(notebook, evidence, parameters, item)
     except (PapermillExecutionError, DeadKernelError) as error:
@@ -80,11 +82,30 @@ def _finish(notebook, output, parameters, item, evidence):
             f"\n{item}: {_shown(notebook)} failed {_reason(error)}\n"
             f"The notebook up to there, with the traceback: {_shown(evidence)}"
         ) from error
+    if changed := [name for name, content in _inputs(notebook).items() if content != before[name]]:
+        raise NotebookError(
+            f"{item}: {', '.join(map(str, changed))} changed while it ran, and DVC would take the "
+            "result for one of the new content; run it again: a training goes on from its last "
+            "checkpoint unless the change is about it"
+        )
     with whole(output) as unfinished:
         unfinished.write_text(nbformat.writes(_tidied(executed)) + "\n", encoding="utf-8")
     _log_time(notebook.name, item, started, time.monotonic() - clock)
     evidence.unlink()
     shutil.rmtree(ROOT / ".checkpoints" / item, ignore_errors=True)
+
+
+def _inputs(notebook):
+    """{name: content} of what may be edited during a run: the notebook, and the modules and
+    sections of params.yaml that dvc.yaml names for this stage, which DVC reads once it has ended.
+    """
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text("utf-8"))["stages"] if STAGE else {}
+    stage = stages.get(STAGE, {})
+    files = [ROOT / name for name in stage.get("deps", ()) if name.endswith(".py")]
+    found = {_shown(path): path.read_bytes() for path in [notebook, *files]}
+    sections = {name.partition(".")[0] for name in stage.get("params", ())}
+    numbers = yaml.safe_load((ROOT / "params.yaml").read_text("utf-8")) if sections else {}
+    return found | {f"{name} in params.yaml": numbers.get(name) for name in sorted(sections)}
 
 
 def _check_parameters(notebook, parameters):

@@ -15,6 +15,7 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
+from pydantic.functional_validators import AfterValidator
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -25,7 +26,21 @@ Number = Annotated[int, Field(ge=0)]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]{1,64}$")]
+Batch = Annotated[int, Field(gt=0, le=4096)]
+# Of YAML's and of pandas's.
+WORDS = ("y", "n", "yes", "no", "on", "off", "true", "false", "null", "none", "nan", "na", "inf")
+
+
+def check_name(name):
+    """A name becomes a folder, a cell of tables and a value on command lines."""
+    if not re.fullmatch("[A-Za-z][A-Za-z0-9_]{0,63}", name) or name.lower() in WORDS:
+        raise ValueError(
+            "a name is a letter and up to 63 letters, digits or _, and no word such as NA or yes"
+        )
+    return name
+
+
+Name = Annotated[str, AfterValidator(check_name)]
 Input = Literal["product", "concatenated", "distance"]
 Schedule = Literal["constant", "cosine"]
 Levels = Annotated[tuple[Number, ...], Field(min_length=1, max_length=3)]
@@ -93,7 +108,7 @@ class Student:
     encoder_decoder: bool
     width: Channels
     steps: Count
-    batch_size: Count
+    batch_size: Batch
     learning_rate: Rate
     schedule: Schedule
 
@@ -111,7 +126,7 @@ class Segmentation:
     input: Input
     channels: Channels
     steps: Count
-    batch_size: Count
+    batch_size: Annotated[Batch, Field(gt=1)]  # one image has no batch statistics in ASPP's pooling
     learning_rate_residual: Rate
     learning_rate_head: Rate
     schedule: Schedule
@@ -149,7 +164,7 @@ class Params:
     study: Name
     categories: Annotated[tuple[Name, ...], Field(min_length=1)]
     seeds: Annotated[tuple[Number, ...], Field(min_length=1)]
-    threads: Count
+    threads: Annotated[int, Field(gt=0, le=1024)]
     deterministic: bool
     precision: Literal["auto", "fp32", "bf16"]
     checkpoint_seconds: Weight
@@ -170,9 +185,8 @@ class Params:
     @model_validator(mode="after")
     def consistent(self):
         for key in ("categories", "seeds"):
-            values = getattr(self, key)
-            if twice := [value for value in values if values.count(value) > 1]:
-                raise ValueError(f"{key}: {twice[0]!r} is given twice")
+            check_once(key, getattr(self, key))
+        check_once("baseline.levels", self.baseline.levels)
         for key in ("dataset", "textures"):
             here = getattr(self, key)
             if here.source == "folder" and not (ROOT / here.root).is_dir():
@@ -188,8 +202,11 @@ class Params:
                     f"dataset.archive: {archive.name} has {archive.stat().st_size} bytes, expected "
                     f"dataset.archive_size {self.dataset.archive_size}{GET}"
                 )
-        if "method" in self.heads:
-            raise ValueError("heads: 'method' is the segmentation section's own name; take another")
+        if taken := {"method", *vars(self.students)} & self.heads.keys():
+            raise ValueError(
+                f"heads: {min(taken)!r} is the name of a student or of the segmentation section; "
+                "take another"
+            )
         if self.textures.min_side > self.textures.max_side:
             raise ValueError(f"textures.min_side: {self.textures.min_side} is above max_side")
         weights = self.teacher.weights
@@ -209,10 +226,17 @@ class Params:
         return replace(self.segmentation, **vars(self.heads[name]))
 
 
+def check_once(key, values):
+    """ValueError for a value given twice."""
+    if twice := [value for value in values if values.count(value) > 1]:
+        raise ValueError(f"{key}: {twice[0]!r} is given twice")
+
+
 class UniqueKeyLoader(yaml.SafeLoader):
     """A safe loader that refuses a key given twice and the aliases that no params file needs.
 
-    And whole numbers that DVC, which reads YAML 1.2, takes for others: 010 is 8 here, 10 there.
+    And numbers that DVC, which reads YAML 1.2, takes for others: 010 is 8 here and 10 there, 1:30.5
+    is 90.5 here and text there.
     """
 
     def compose_node(self, parent, index):
@@ -226,14 +250,21 @@ class UniqueKeyLoader(yaml.SafeLoader):
             raise yaml.YAMLError(f"key {twice[0]!r} is given twice")
         return super().construct_mapping(node, deep)
 
-    def construct_yaml_int(self, node):
-        if not re.fullmatch(r"[-+]?(0|[1-9][0-9]{0,17})", node.value):
+    def construct_number(self, node):
+        kind = node.tag.rpartition(":")[2]
+        pattern, how = NUMBERS[kind]
+        if not re.fullmatch(pattern, node.value):
             where = f"{node.value[:40]} in line {node.start_mark.line + 1}"
-            raise yaml.YAMLError(f"{where}: write whole numbers in plain digits, up to 18")
-        return super().construct_yaml_int(node)
+            raise yaml.YAMLError(f"{where}: write {how}")
+        return getattr(super(), f"construct_yaml_{kind}")(node)
 
 
-UniqueKeyLoader.add_constructor("tag:yaml.org,2002:int", UniqueKeyLoader.construct_yaml_int)
+NUMBERS = {
+    "int": ("[-+]?(0|[1-9][0-9]{0,17})", "whole numbers in plain digits, up to 18"),
+    "float": ("[^:_]+", "numbers in digits and a point"),
+}
+for kind in NUMBERS:
+    UniqueKeyLoader.add_constructor(f"tag:yaml.org,2002:{kind}", UniqueKeyLoader.construct_number)
 
 
 def load(path=None):
@@ -271,7 +302,7 @@ def describe(name, error):
         return f"{name}: missing key {key}; the files in profiles/ are complete"
     if error["type"] == "unexpected_keyword_argument":
         return f"{name}: unknown key {key}; the files in profiles/ show the known ones"
-    if error["type"] == "value_error":
+    if error["type"] == "value_error" and not error["loc"]:
         return f"{name}: {message}"
     hint = "; write 0.001 or 1.0e-3, not 1e-3" if error["type"] == "float_type" else ""
     value = repr(error["input"])

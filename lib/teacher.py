@@ -46,6 +46,7 @@ class Teacher(nn.Module):
             )
         self.channels = self.features.feature_info.channels()
         drop_unused_blocks(self.features)
+        check_levels(self.features.eval(), backbone, self.channels)
         normalisation = timm.get_pretrained_cfg(backbone)
         self.register_buffer("mean", torch.tensor(normalisation.mean).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(normalisation.std).view(1, 3, 1, 1))
@@ -88,18 +89,18 @@ def read_state_dict(weights, root=Path(__file__).parents[1]):
             f"teacher.weights: {path} is not a plain state dict of tensors (it is damaged, or a "
             "pickle that would run code, which is refused); save model.state_dict() with torch.save"
         ) from error
-    dense = lambda v: torch.is_tensor(v) and v.layout == torch.strided  # noqa: E731
-    if not isinstance(state, dict) or not all(map(dense, state.values())):
+    if not isinstance(state, dict) or not all(map(is_plain, state.values())):
         raise ValueError(
             f"teacher.weights: {path} is not a state dict (names to tensors); save "
             "model.state_dict()"
         )
-    reals = {name: v.float() for name, v in state.items() if v.is_floating_point()}
-    if bad := [name for name, v in reals.items() if not v.isfinite().all()]:
-        raise ValueError(
-            f"teacher.weights: {path} holds NaN or infinite values in {bad[0]!r}; get it again"
-        )
     return path, state
+
+
+def is_plain(value):
+    """A dense tensor whose numbers are all there: not one number said to be a million."""
+    dense = torch.is_tensor(value) and value.layout == torch.strided and value.device.type == "cpu"
+    return dense and not value.is_nested and value.nbytes <= value.untyped_storage().nbytes()
 
 
 def load_backbone_weights(features, backbone, weights):
@@ -127,14 +128,41 @@ def load_backbone_weights(features, backbone, weights):
             f"teacher.weights: {path} holds {state[kinds[0]].dtype} in {kinds[0]!r}, which needs "
             "real numbers; save model.float().state_dict()"
         )
+    for k in real:
+        values = state[k].float()
+        if not values.isfinite().all() or (k.endswith("running_var") and values.min() < 0):
+            raise ValueError(
+                f"teacher.weights: {path} holds NaN, infinite values or negative variances in "
+                f"{k!r}; get it again"
+            )
     features.load_state_dict({k: state.get(k, needed[k]) for k in needed})
+
+
+def check_levels(features, backbone, channels):
+    """ValueError unless an image of 64x64 pixels gives (N, channels, 16 and 8 and 4 pixels)."""
+    shapes = [(1, c, side, side) for c, side in zip(channels, (16, 8, 4), strict=True)]
+    try:
+        with torch.no_grad():
+            found = [tuple(level.shape) for level in features(torch.zeros(1, 3, 64, 64))]
+    except Exception as error:  # transformers take one size of image only, each with its own error
+        reason = " ".join(str(error).split())[:100]
+        raise ValueError(
+            f"teacher.backbone: {backbone} takes no image of 64x64 pixels ({reason}); take a "
+            "convolutional network"
+        ) from error
+    if found != shapes:
+        raise ValueError(
+            f"teacher.backbone: {backbone} gives levels of shapes {found} for an image of 64x64 "
+            f"pixels, not {shapes}; take another"
+        )
 
 
 def drop_unused_blocks(features):
     """Remove what timm would still compute after the last level, as in EfficientNet."""
     last = features.feature_info.get_dicts()[-1]["module"]  # such as blocks.4
     container, _, index = last.rpartition(".")
-    if container and isinstance(blocks := features.get_submodule(container), nn.Sequential):
+    blocks = dict(features.named_modules()).get(container)  # none where timm has flattened it
+    if container and isinstance(blocks, nn.Sequential):
         features.set_submodule(container, blocks[: int(index) + 1])
 
 

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from lib.folder import EXTENSIONS, check_links, read_image, resized
+from lib.folder import EXTENSIONS, check_links, is_hidden, read_image, resized
+from lib.memory import check_memory
 from lib.params import ROOT
 
 # Photographs inside the scikit-image package, so nothing is downloaded; without drawings, text
@@ -27,11 +28,9 @@ def load_textures(textures, image_size: int, channels: int) -> np.ndarray:
 
         paths = [Path(skimage.data.__file__).parent / name for name in PHOTOGRAPHS]
     else:
-        found = [] if textures.root is None else (ROOT / textures.root).rglob("*")
-        paths = sorted(path for path in found if path.suffix.lower() in EXTENSIONS)
-        if not paths:
-            raise FileNotFoundError(f"textures.root {textures.root}: no images below this folder")
-        check_links(ROOT / textures.root, paths)
+        paths = find_images(ROOT / textures.root)
+    count = textures.count or len(paths)
+    check_memory(2 * count * image_size**2 * channels, f"{count} textures")
     rng = np.random.default_rng(textures.seed)
     counts = np.bincount(rng.integers(len(paths), size=textures.count), minlength=len(paths))
     tiles = []
@@ -45,3 +44,22 @@ def load_textures(textures, image_size: int, channels: int) -> np.ndarray:
             crop = image.crop((left, top, left + side, top + side))
             tiles.append(resized(crop, image_size))
     return np.stack(tiles)
+
+
+def find_images(root: Path) -> list[Path]:
+    """Images at any depth below `root`, sorted, without hidden ones; says how many files are none.
+
+    Raises FileNotFoundError, and ValueError for a link out of `root` and what is no plain file.
+    """
+    found = [path for path in root.rglob("*") if not path.is_dir()]
+    found = [path for path in found if not any(map(is_hidden, path.relative_to(root).parts))]
+    paths = sorted(path for path in found if path.suffix.lower() in EXTENSIONS)
+    if not paths:
+        raise FileNotFoundError(f"textures.root {root}: no images below this folder")
+    for path in paths:
+        if not path.is_file():  # reading a pipe would wait for ever
+            raise ValueError(f"{path}: a link that leads nowhere, or no plain file; remove it")
+    check_links(root, paths)
+    if others := len(found) - len(paths):
+        print(f"{others} files below textures.root are no images and not used.")
+    return paths

@@ -156,8 +156,8 @@ def train_segmentation(teacher, student, images, textures, params, category, see
 
 def training_key(params, settings, category, seed, teacher, *data):
     """Name of the checkpoint: the hash of everything that decides a training."""
-    kept = ("threads", "deterministic", "precision", "augmentation", "corruption", "optimiser")
-    chosen = [getattr(params, section) for section in kept]
+    kept = ("threads", "deterministic", "precision", "teacher", "augmentation", "corruption")
+    chosen = [getattr(params, section) for section in (*kept, "optimiser")]
     return fingerprint(*chosen, settings, category, seed, teacher.state_dict(), *data)
 
 

@@ -194,23 +194,33 @@ def sixteen(value, dtype=np.uint16):
     return Image.fromarray(np.full((40, 40), value, dtype))
 
 
+def deep_rgb(value):
+    """An RGB PNG of 16 bits a channel, which Pillow reads and does not write."""
+    rows = (b"\0" + struct.pack(">H", value) * 3 * 40) * 40
+    return lambda path: path.write_bytes(raw_png(40, 16, 2, rows))
+
+
 def orientation(value):
     exif = Image.Exif()
     exif[0x0112] = value
     return exif
 
 
-def bomb(side=20_000):
-    """A PNG of 20,000 x 20,000 pixels in some kilobytes."""
+def raw_png(side, bits, kind, rows):
+    """A PNG of side x side pixels from its rows, each behind its filter's byte."""
 
     def chunk(kind, content):
         crc = zlib.crc32(kind + content)
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", crc)
 
-    header = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
-    rows = zlib.compress(bytes(side * (1 + side // 8)), 1)
-    parts = [chunk(b"IHDR", header), chunk(b"IDAT", rows), chunk(b"IEND", b"")]
+    header = struct.pack(">IIBBBBB", side, side, bits, kind, 0, 0, 0)
+    parts = [chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(rows, 1)), chunk(b"IEND", b"")]
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+def bomb(side=20_000):
+    """A PNG of 20,000 x 20,000 pixels in some kilobytes."""
+    return raw_png(side, 1, 0, bytes(side * (1 + side // 8)))
 
 
 def exploding(side):
@@ -268,6 +278,9 @@ def images():
         ),
         bad_image("16 bit with 8-bit values", "a.png", sixteen(200), "16 bit .*none above 200.*"),
         bad_image("floating point", "a.tif", flat("F", 0.5), "neither 8 nor 16 bit per pixel"),
+        bad_image("16-bit RGB with 8-bit values", "a.png", deep_rgb(200), "16 .*none above 255.*"),
+        good_image("16-bit RGB", "a.png", deep_rgb(200 * 257), plain),
+        bad_image("LAB", "a.tif", flat("LAB", (200, 0, 0)), "colours as LAB; save RGB"),
         bad_image("animated PNG", "a.png", animated("PNG"), "3 pictures in one file"),
         bad_image("TIFF of several pages", "a.tif", animated("TIFF"), "3 pictures in one file"),
         bad_image(
@@ -531,7 +544,9 @@ def member(name, content=None, **fields):
         for key, value in {"size": len(content_), **fields}.items():
             setattr(info, key, value)
         with tarfile.open(folder / TAR, "a") as tar:
-            tar.addfile(info, io.BytesIO(content_) if content_ else None)
+            tar.fileobj.write(info.tobuf())  # whatever the size that it says
+            tar.fileobj.write(content_ + bytes(-len(content_) % tarfile.BLOCKSIZE))
+            tar.offset = tar.fileobj.tell()
 
     return make
 
@@ -570,8 +585,8 @@ def archives():
     cut = r"{}: cut off, damaged or no archive \(.+\); get it again \(`make mvtec`\) or, .*"
     mask = "ground_truth/scratch"
     again = r"get it again \(`make mvtec`\) or, if it is meant, set dataset.archive_size and .*"
-    linked = "{}: a link or device; pack plain files and folders only"
-    out = "{}: leads out of the archive; use paths inside it"
+    linked = "a.tar: {}: a link or device; pack plain files and folders only"
+    out = "a.tar: {}: leads out of the archive; use paths inside it"
     symlink = {"type": tarfile.SYMTYPE, "linkname": "../../../../../etc/hostname"}
     hard = {"type": tarfile.LNKTYPE, "linkname": f"{top}train/good/000.png"}
     new = f"{top}train/good/9.png"
@@ -586,14 +601,14 @@ def archives():
         "pipe": (member("pipe", type=tarfile.FIFOTYPE), linked.format("pipe")),
         "a member twice": (
             member("mvtec/./nut/train/good/000.png"),
-            "mvtec/./nut/train/good/000.png: twice in the archive; pack each file once",
+            "a.tar: mvtec/./nut/train/good/000.png: twice in the archive; pack each file once",
         ),
         "a category twice": (
             member("b/nut/train/good/7.png"),
-            "b/nut.*: a second folder nut, beside mvtec/nut; an archive holds a category once",
+            "a.tar: b/nut.*: a second folder nut, beside mvtec/nut; an archive holds .*",
         ),
         "a member of 1 TiB": (
-            member(new, size=1 << 40), f"{new}: 1099511627776 bytes are no image's; leave it out"
+            member(new, size=1 << 40), f"a.tar: {new}: 1099511627776 bytes are no image's; leave .*"
         ),
         "a bomb of an image": (
             member(new, bomb()), rf"a.tar: {new}: unreadable image \(.*bomb.*\); replace .*"
@@ -615,6 +630,12 @@ def archives():
         ),
         "a name of 300 signs": (
             member(f"{top}train/good/{'a' * 296}.png"), r".*a{296}\.png: a name of 300 bytes; .*"
+        ),
+        "a folder's name of 300 signs": (
+            member(f"{top}test/{'a' * 300}/0.png"), r"a.tar: .*a{300}/0\.png: a name of 300 .*"
+        ),
+        "a NUL in a name": (
+            member(f"{top}train/good/a\0é.png"), r"a.tar: '.*a\\x00é.png': no file can have this .*"
         ),
         "a mask of 0 and 1": (
             member(f"{top}{mask}/001_mask.png", png(boxed(0, 1))),
@@ -675,6 +696,7 @@ def png(image):
 # Weights: a state dict of the teacher that is quick to build.
 
 BACKBONE, CONV, NORM = "resnet10t", "layer1.0.conv1.weight", "layer2.0.bn1.weight"
+VARIANCE = "bn1.running_var"
 
 
 @functools.cache
@@ -731,7 +753,7 @@ def weights():
     harmful = said + r"is not a plain state dict of tensors \(it is damaged, or a pickle that .*"
     no_dict = said + r"is not a state dict \(names to tensors\); save model.state_dict\(\)"
     misfit = said + "does not fit teacher.backbone 'resnet10t': "
-    endless = said + f"holds NaN or infinite values in '{CONV}'; get it again"
+    endless = said + f"holds NaN, infinite values or negative variances in '{CONV}'; get it again"
     kind = said + rf"holds torch\.{{}} in '{CONV}', which needs real numbers; save .*"
     whole, numbers = (f"{READ}{len(state())} tensors of torch.float32"), "num_batches_tracked"
     more = {"fc.weight": torch.ones(9), "anything": torch.ones(1)}
@@ -748,6 +770,11 @@ def weights():
         "a list": (saved(lambda state: list(state.values())), no_dict),
         "a nested dict": (saved(lambda state: {"state_dict": state}), no_dict),
         "sparse tensors": (with_tensor(NORM, torch.Tensor.to_sparse), no_dict),
+        "one number said to be 4 TB": (with_tensor(NORM, lambda w: w[:1].expand(1 << 40)), no_dict),
+        "tensors without numbers": (with_tensor(NORM, lambda w: w.to("meta")), no_dict),
+        "negative variances": (
+            with_tensor(VARIANCE, torch.Tensor.neg), endless.replace(CONV, VARIANCE)
+        ),
         "NaN inside": (with_tensor(CONV, lambda w: w * torch.nan), endless),
         "infinity inside": (with_tensor(CONV, lambda w: w / 0), endless),
         "64 bit, too large for 32": (with_tensor(CONV, lambda w: w.double() * 1e300), endless),
@@ -822,6 +849,9 @@ WRONG = [
     ("study", '"a\\nb"', r"'a\nb'"),
     ("categories", "wood", "'wood'"),
     ("categories", "[]", "[]"),
+    ("categories", "['2024']", "'2024': a name is a letter"),
+    ("categories", "['NA']", "'NA': a name is a letter"),
+    ("categories", "['null']", "'null': a name is a letter"),
     ("categories", "[wood, wood]", "twice"),
     ("categories", "[../wood]", "'../wood'"),
     ("seeds", "[0, 1.5]", "1.5"),
@@ -829,6 +859,7 @@ WRONG = [
     ("seeds", "[0, 1, 0]", "twice"),
     ("threads", "0", "0"),
     ("threads", "true", "True"),
+    ("threads", "1000000", "1000000"),
     ("precision", "fp16", "'fp16'"),
     ("checkpoint_seconds", "-1.0", "-1.0"),
     ("dataset", "[elpv]", "['elpv']"),
@@ -865,15 +896,19 @@ WRONG = [
     ("students.plain.learning_rate", ".inf", "inf"),
     ("segmentation", "fast", "'fast'"),
     ("segmentation.steps", "0", "0"),
+    ("segmentation.batch_size", "1", "1"),
+    ("segmentation.batch_size", "1000000", "1000000"),
     ("segmentation.input", "sum", "'sum'"),
     ("segmentation.learning_rate_head", "1e-3", "'1e-3'"),
     ("heads", "{a: {input: sum, l1_weight: 1.0}}", "'sum'"),
     ("heads", "{a: {input: product, l1_weight: -1.0}}", "-1.0"),
     ("heads", "{a/b: {input: product, l1_weight: 1.0}}", "'a/b'"),
     ("heads", "{method: {input: product, l1_weight: 1.0}}", "'method'"),
+    ("heads", "{full: {input: product, l1_weight: 1.0}}", "'full'"),
     ("evaluation.fpr_limit", "0.0", "0.0"),
     ("baseline.levels", "[]", "[]"),
     ("baseline.levels", "[[2, 4]]", "1 to 3"),
+    ("baseline.levels", "[[3], [3]]", "twice"),
     ("figures.dpi", "5", "5"),
 ]
 UNKNOWN = ("epochs", "dataset.size", "students.best", "students.full.rate")
@@ -898,6 +933,7 @@ def params_files():
                                      "line 8" + number),
         "an octal number": (replaced("[0, 1", "[010, 1"), no_file + "010 in line 8" + number),
         "a number to the base of 60": (replaced("[0, 1", "[1:30, 1"), no_file + "1:30 in .*"),
+        "a real number to the base of 60": (replaced("0.25 ", "1:30.5 "), no_file + "1:30.5 in .*"),
         "a key twice": (text(TEXT + "\nstudy: again\n"), no_file + "key 'study' is given twice"),
         "a nested key twice": (replaced("  dpi:", "  dpi: 90\n  dpi:"),
                                no_file + "key 'dpi' is given twice"),

@@ -1,6 +1,7 @@
 """lib.notebook: equal runs leave equal bytes, failures leave a message and evidence."""
 
 import csv
+import json
 import subprocess
 import sys
 
@@ -60,6 +61,36 @@ def test_failing_cell_gives_one_message_and_evidence_but_no_output(root, capsys)
     assert "Traceback" not in message and "\x1b" not in message
     assert "rate is -1" in (root / "failed/rendered/bottle-full-0.ipynb").read_text("utf-8")
     assert not list((root / "rendered").iterdir())
+
+
+EDITED = {  # while the student's notebook runs: path, new content, what the message names
+    "its own section": ("params.yaml", "students: {full: 2}\nfigures: 1\n", "students in params"),
+    "another section": ("params.yaml", "students: {full: 1}\nfigures: 2\n", None),
+    "a module of the stage": ("lib/losses.py", "TWO = 2", "lib/losses.py changed"),
+    "another module": ("lib/plots.py", "TWO = 2", None),
+}
+
+
+@pytest.mark.parametrize("name", EDITED)
+def test_what_changes_while_it_runs_is_no_cause_of_its_result(name, root, monkeypatch, capsys):
+    """DVC hashes what a stage depends on once it has ended."""
+    path, content, told = EDITED[name]
+    stage = {"deps": ["lib/losses.py", "data"], "params": ["students.${item.student}"]}
+    (root / "dvc.yaml").write_text(json.dumps({"stages": {"student": stage}}))
+    (root / "params.yaml").write_text("students: {full: 1}\nfigures: 1\n")
+    (root / "lib").mkdir()
+    (root / "lib" / "losses.py").write_text("ONE = 1")
+    (root / "lib" / "plots.py").write_text("ONE = 1")
+    monkeypatch.setattr(notebook, "STAGE", "student")
+    edit = f"import pathlib\npathlib.Path({str(root / path)!r}).write_text({content!r})"
+    source, output = write(root / "student.ipynb", edit), root / "bottle-full-0.ipynb"
+    kept = root / ".checkpoints" / "student bottle-full-0" / "key.pt"
+    kept.parent.mkdir(parents=True)
+    kept.touch()
+    assert notebook.main([source, str(output)]) == (1 if told else 0)
+    assert output.exists() == (told is None) and kept.exists() == bool(told)
+    if told:
+        assert told in capsys.readouterr().err
 
 
 def test_checkpoints_of_an_item_go_once_its_notebook_is_finished(root):

@@ -154,6 +154,17 @@ def test_unknown_backbone():
         Teacher("resnet19", "random")
 
 
+def test_a_backbone_whose_levels_timm_has_flattened():
+    teacher = Teacher("convnext_atto", "random", levels=(0, 1, 2))
+    levels = teacher(torch.zeros(1, 3, 64, 64))
+    assert [level.shape[1:] for level in levels] == [(40, 16, 16), (80, 8, 8), (160, 4, 4)]
+
+
+def test_a_backbone_of_one_size_of_images_is_refused():
+    with pytest.raises(ValueError, match=r"teacher\.backbone: swin_.* takes no image of 64x64"):
+        Teacher("swin_tiny_patch4_window7_224", "random", levels=(0, 1, 2))
+
+
 def test_levels_at_other_strides():
     with pytest.raises(ValueError, match=r"teacher\.levels: strides must be 4, 8, 16.*\[2, 4, 8\]"):
         Teacher("resnet10t", "random", levels=(0, 1, 2))

@@ -1,5 +1,6 @@
 """lib.textures: scikit-image's photographs, folders of mixed images, and folders without any."""
 
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -37,6 +38,28 @@ def test_textures_of_a_folder(tmp_path):
     assert crops.shape == (9, 64, 64, 1)
 
 
+def test_what_is_no_image_is_told_and_hidden_files_are_not_meant(tmp_path, capsys):
+    settings = textures(source="folder", root=str(tmp_path), count=0)
+    put(tmp_path / "a/1.png", grey(30, (20, 70)))
+    (tmp_path / "a/._1.png").write_bytes(b"of a file manager")
+    (tmp_path / "labels.txt").write_text("not an image")
+    assert len(load_textures(settings, 32, 3)) == 1
+    assert capsys.readouterr().out == "1 files below textures.root are no images and not used.\n"
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(ValueError, match=r"pipe\.png: a link that leads nowhere, or no plain file"):
+        load_textures(settings, 32, 3)
+    (tmp_path / "pipe.png").unlink()
+    (tmp_path / "loop.png").symlink_to(tmp_path / "loop.png")
+    with pytest.raises(ValueError, match=r"loop\.png: a link that leads nowhere"):
+        load_textures(settings, 32, 3)
+
+
+def test_textures_that_do_not_fit_are_told_before(monkeypatch):
+    monkeypatch.setattr("lib.memory.free", lambda: 10_000)
+    with pytest.raises(MemoryError, match=r"^12 textures: needs"):
+        load_textures(textures(), 32, 3)
+
+
 MIXED = {
     "grey.png": grey(50, (30, 90)),
     "bilevel.png": Image.new("1", (64, 8), 1),
@@ -72,7 +95,7 @@ def test_textures_of_dtd():
 
 
 def test_textures_errors(tmp_path):
-    for root in (None, str(tmp_path), str(tmp_path / "nowhere")):
+    for root in (str(tmp_path), str(tmp_path / "nowhere")):
         with pytest.raises(FileNotFoundError, match=r"textures.root .*no images"):
             load_textures(textures(source="folder", root=root), 32, 1)
     (tmp_path / "x.png").write_bytes(b"no image")
