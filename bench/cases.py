@@ -73,7 +73,10 @@ class Sizes:
 
 SIZES = {
     "cpu": Sizes(),
-    "gpu": Sizes(batch=32, images=209, inferences=(200, 50), protocol=(1000, 4000, 160), threads=8),
+    "gpu": Sizes(
+        **{"threads": 8, "batch": 32, "images": 209, "inferences": (100, 6), "repetitions": 3},
+        **{"least": 2.0, "few": 2, "protocol": (1000, 4000, 160)},
+    ),
     "tiny": Sizes(  # for tests
         **{"threads": 1, "size": 64, "width": 8, "channels": 8, "batch": 2, "images": 4},
         **{"corrupted": 2, "maps": (2, 4, 8), "batches": (1, 2), "photo": 64, "least": 0.0},

@@ -10,10 +10,12 @@ import platform
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from unittest import mock
 
 import numpy as np
 import torch
@@ -31,8 +33,9 @@ from bench.timing import (
     stages,
 )
 from lib import metrics
+from lib.batches import Ahead
 from lib.checkpoint import Checkpoint
-from lib.devices import device, device_name, fix_arithmetic, pays_bf16
+from lib.devices import Captured, device, device_name, fix_arithmetic, pays_bf16
 from lib.params import ROOT
 
 # Of the official code, two other CPU cores with bf16 support, fp32, 256x256, batch 4.
@@ -93,11 +96,13 @@ def steps(task, name, peaks):
         contenders = {case: builders[case]() for case in (*rows, plain)}
         torch.set_num_threads(threads)
         start = time.monotonic()
-        work = {case: flop(run) for case, run in contenders.items()}  # and warms up
-        slow = time.monotonic() - start > 2 * sizes.least * len(contenders)  # one step is enough
+        count = 1 if name == "paper" else Ahead.MOST  # small batches pass frozen networks together
+        work = {case: flop(run, count) for case, run in contenders.items()}  # and warms up
+        taken = (time.monotonic() - start) / count / len(contenders)
+        slow = taken > 2 * sizes.least and device().type == "cpu"  # one step is enough
         repetitions = sizes.repetitions if phase == "student" else sizes.few
         samples = interleave(contenders, repetitions, None if slow else sizes.least)
-        memory = {case: memory_of(f"{name} {case}", sizes) for case in contenders}
+        memory = memories([f"{name} {case}" for case in contenders], sizes)
         for case, text in rows.items():
             row = {"section": "step", "row": f"{text}, {task.size}x{task.size}"}
             row |= {"threads": threads, "precision": precision["ours"]}
@@ -109,13 +114,15 @@ def steps(task, name, peaks):
                 row[f"{side}_flop_per_image"] = work[here] / images
                 row[f"{side}_flop_per_second"] = speed
                 row[f"{side}_peak_share"] = speed / peaks[threads][precision[side]]
-                row[f"{side}_memory"] = memory[here]
+                row[f"{side}_memory"] = memory[f"{name} {here}"]
+            useful = work[plain] / row["ours"]
+            row["useful_share"] = useful / peaks[threads][precision["ours"]]
             yield row
         say(f"{phase} steps, {name}")
 
 
-def corruption(task, steps):
-    """The row of corruption alone, beside the steps that were timed before."""
+def corruption(task, before):
+    """The row of corruption alone, beside the paper's steps, which were timed before."""
     sizes = task.sizes
     ours, plain = task.corruption()
     found = interleave({"ours": ours, "plain": plain}, sizes.repetitions, sizes.least / 4)
@@ -126,7 +133,9 @@ def corruption(task, steps):
     }
     row |= compared(found["ours"], found["plain"], sizes.corrupted)
     share = {}
-    for step in steps:
+    for step in before:
+        if step["section"] != "step" or "quick" in step["row"]:
+            continue
         share[step["row"]] = row["ours"] / (step["ours"] * sizes.corrupted / step["images"])
     parts = "; ".join(f"{100 * part:.2g} % of our {name}" for name, part in share.items())
     text = f"of time for {sizes.corrupted} images: {parts}"
@@ -256,6 +265,27 @@ def determinism(task):
     say("determinism")
 
 
+def captures(task):
+    """Rows of our steps with their kernels started one by one, and as one CUDA graph."""
+    sizes = task.sizes
+    for case in ("student", "segmentation"):
+        row = {"section": "capture", "row": f"{case} step"}
+        if not sizes.protocol:
+            yield row | {"note": "not measured: it needs a GPU"}
+            continue
+        step = task.contenders()[case]()
+
+        def run(count, plain, step=step):
+            with mock.patch.object(Captured, "PLAIN", plain):
+                step(count)
+
+        kinds = {"calls": partial(run, plain=10**9), "graph": partial(run, plain=Captured.PLAIN)}
+        samples = interleave(kinds, sizes.few, sizes.least)
+        row |= {"images": sizes.batch, "repetitions": sizes.few, "precision": auto()}
+        yield row | two_kinds(samples, "calls", "graph")
+    say("captures")
+
+
 def checkpoints(sizes):
     """Rows of the checkpoints, and which share of the time between two of them one takes."""
     every = yaml.safe_load((ROOT / "params.yaml").read_text("utf-8"))["checkpoint_seconds"]
@@ -274,8 +304,8 @@ def start_up(sizes):
     """Rows of what an item costs before its first line: imports, and papermill around them."""
     with TemporaryDirectory() as folder:
         for what, contenders in cases.start_up(folder).items():
-            samples = interleave(contenders, sizes.repetitions)
-            row = {"section": "start", "row": what, "repetitions": sizes.repetitions}
+            samples = interleave(contenders, sizes.few)
+            row = {"section": "start", "row": what, "repetitions": sizes.few}
             both = "plain" in samples
             yield row | (
                 two_kinds(samples, "plain", "ours") if both else figures("ours", samples["ours"])
@@ -295,6 +325,12 @@ def protocol(task):
     note = text.format(*(x for pair in counts for x in pair))
     say("protocol")
     return row | figures("ours", [sum(parts)]) | {"repetitions": 1, "note": note}
+
+
+def memories(cases, sizes):
+    """{case: bytes}, several processes at a time."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return dict(zip(cases, pool.map(lambda case: memory_of(case, sizes), cases), strict=True))
 
 
 def memory_of(case, sizes):
@@ -340,35 +376,54 @@ def machine(sizes, peaks):
     }
 
 
-def measure(sizes):
-    """All records, and the facts of the machine."""
+def measure(sizes, wanted=None):
+    """Records section by section: yields all so far, and the facts of the machine.
+
+    wanted: names of SECTIONS; all of them by default.
+    """
     counts = {1, sizes.threads} if device().type == "cpu" else {sizes.threads}
     peaks = {n: matmul_peaks(n, size=sizes.matrix) for n in sorted(counts)}
     peaks.setdefault(1, peaks[sizes.threads])
     say("matrix-multiply peak")
-    quick = [*steps(cases.Task.quick(sizes), "quick", peaks)]
-    task = cases.Task.paper(sizes)  # back to its number of threads
-    paper = [*steps(task, "paper", peaks)]
-    records = [*paper, *quick, corruption(task, paper), *evaluation(sizes), *inference(task)]
-    records += [*precisions(sizes), *determinism(task)]
-    records += [*checkpoints(sizes), *start_up(sizes), protocol(task)]
+    task, records, facts = cases.Task.paper(sizes), [], machine(sizes, peaks)
+    for name in wanted or SECTIONS:
+        records += SECTIONS[name](task, peaks, records)
+        torch.set_num_threads(sizes.threads)
+        yield records, facts
     say("all")
-    return records, machine(sizes, peaks)
+
+
+SECTIONS = {
+    "steps": lambda task, peaks, _: steps(task, "paper", peaks),
+    "quick": lambda task, peaks, _: steps(cases.Task.quick(task.sizes), "quick", peaks),
+    "protocol": lambda task, *_: [protocol(task)],
+    "captures": lambda task, *_: captures(task),
+    "determinism": lambda task, *_: determinism(task),
+    "corruption": lambda task, _, before: [corruption(task, before)],
+    "precisions": lambda task, *_: precisions(task.sizes),
+    "checkpoints": lambda task, *_: checkpoints(task.sizes),
+    "inference": lambda task, *_: inference(task),
+    "evaluation": lambda task, *_: evaluation(task.sizes),
+    "start": lambda task, *_: start_up(task.sizes),
+}
 
 
 def main(arguments=None):
-    """Measure, and say where the page is."""
+    """Measure, and say where the page is; what is measured is written at once."""
     parser = argparse.ArgumentParser(prog="bench.run", description=__doc__.partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="few repetitions")
     parser.add_argument("--full", action="store_true", help="evaluate 1,725 maps as well")
     parser.add_argument("--tiny", action="store_true", help="tiny sizes: tries the program")
+    parser.add_argument("--only", nargs="+", choices=SECTIONS, help="these sections; steps first")
     parser.add_argument("--out", type=Path, default=ROOT / "reports" / "benchmark")
     parser.add_argument("--memory", metavar="CASE", help="print a case's peak memory, no more")
     options = parser.parse_args(arguments)
     sizes = cases.choose(options.quick, options.full, options.tiny)
     if options.memory:
         return print(measure_memory(options.memory, sizes))
-    return print(tables.write(options.out, *measure(sizes)))
+    for records, facts in measure(sizes, options.only):
+        path = tables.write(options.out, records, facts)
+    return print(path)
 
 
 START = time.monotonic()

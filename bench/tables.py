@@ -13,12 +13,13 @@ import pandas as pd
 from lib import plots
 
 COLUMNS = ["section", "row", "threads", "precision", "repetitions", "images"]
-for figure in ("ours", "plain", "ratio", "fp32", "bf16", "fp32_ratio", "any", "deterministic"):
+PAIRS = ["ours", "plain", "fp32", "bf16", "any", "deterministic", "calls", "graph"]
+for figure in (*PAIRS, "ratio", "fp32_ratio"):
     COLUMNS += [figure, f"{figure}_low", f"{figure}_high"]
 for figure in ("images_per_second", "flop_per_image", "flop_per_second", "peak_share", "memory"):
     COLUMNS += [f"ours_{figure}", f"plain_{figure}"]
 COLUMNS += [f"{side}_{percentile}" for side in ("ours", "plain") for percentile in ("p95", "p99")]
-COLUMNS += ["step_share", "quoted", "note"]
+COLUMNS += ["useful_share", "step_share", "quoted", "note"]
 
 
 def number(value, digits=3):
@@ -77,8 +78,11 @@ TABLES = {  # section: (heading, {column: cell}, text below)
         "Work and memory of a step, ours / plain",
         {"": plain("row"), "GFLOP an image": pair("flop_per_image", 1e-9)}
         | {"GFLOP/s": pair("flop_per_second", 1e-9)}
-        | {"% of the peak": pair("peak_share", 100), "peak memory, MB": pair("memory", 1e-6)},
-        "Convolutions and matrix products only, as executed; a multiply-add counts two. Memory is "
+        | {"% of the peak": pair("peak_share", 100)}
+        | {"% with the plain step's operations, ours": plain("useful_share", 100)}
+        | {"peak memory, MB": pair("memory", 1e-6)},
+        "Convolutions and matrix products only, as executed; a multiply-add counts two. The share "
+        "with the plain step's operations counts what ours saves by algebra as done. Memory is "
         "the GPU's, or else that of the whole process with its libraries.",
     ),
     "corruption": (
@@ -114,6 +118,13 @@ TABLES = {  # section: (heading, {column: cell}, text below)
         "Cost of `deterministic: true`",
         {"": plain("row"), "any algorithm, s": ranged("any")}
         | {"deterministic, s": ranged("deterministic"), "times as long": ranged("ratio")}
+        | NOTE,
+        "",
+    ),
+    "capture": (
+        "A step as one CUDA graph",
+        {"": plain("row"), "kernel by kernel, s": ranged("calls"), "graph, s": ranged("graph")}
+        | {"times as fast": ranged("ratio")}
         | NOTE,
         "",
     ),

@@ -58,14 +58,14 @@ def stages(functions, value=None):
     return found
 
 
-def flop(run):
-    """Floating-point operations of one unit in convolutions and matrix products, both passes.
+def flop(run, count=1):
+    """Floating-point operations of one of `count` units, in convolutions and matrix products.
 
     A multiply-add is two of them. Everything else is memory traffic and counts as none.
     """
     with FlopCounterMode(display=False) as counter:
-        run(1)
-    return counter.get_total_flops()
+        run(count)
+    return counter.get_total_flops() / count
 
 
 @contextmanager

@@ -22,8 +22,14 @@ class Batches:
         self.generator = torch.Generator(device()).manual_seed(seed)
         self.batch_size, self.params = batch_size, params
         self.order = torch.empty(0, dtype=torch.long, device=device())
+        self.index = torch.empty(batch_size, dtype=torch.long, device=device())
         rules = params.augmentation.rotation
         self.rotation = rules.get(category, rules.get("default", "none"))
+
+    @property
+    def resident(self):
+        """Whether all images are on the training device."""
+        return self.images.device == self.textures.device == self.index.device
 
     @property
     def augmented(self):
@@ -34,12 +40,21 @@ class Batches:
         return self
 
     def __next__(self):
+        self.draw()
+        return self.make()
+
+    def draw(self):
+        """Choose the images of the next batch."""
         while len(self.order) < self.batch_size:  # fewer images than a batch: several epochs in one
             epoch = torch.randperm(
                 len(self.images), generator=self.generator, device=self.generator.device
             )
             self.order = torch.cat([self.order, epoch])
-        self.index, self.order = self.order[: self.batch_size], self.order[self.batch_size :]
+        self.index.copy_(self.order[: self.batch_size])
+        self.order = self.order[self.batch_size :]
+
+    def make(self):
+        """The batch that was drawn: the part of `next` that may be captured."""
         normal = take(self.images, self.index) / 255
         normal = augment(normal, self.params.augmentation, self.rotation, self.generator)
         settings = vars(self.params.corruption)
@@ -58,28 +73,51 @@ class Batches:
 class Ahead:
     """What frozen networks make of the corrupted images of several batches, in one pass.
 
-    Small batches of small images cost more in calls than in arithmetic. function: corrupted
-    images (B, C, S, S) -> list of (B, ...). Iterating gives (that list, mask) of one batch after
-    the other; values are those of batch by batch, to rounding.
+    On CPU cores small batches of small images cost more in calls than in arithmetic. function:
+    corrupted images (B, C, S, S) -> list of (B, ...). Iterating gives (that list, mask) of one
+    batch after the other; values are those of batch by batch, to rounding.
     """
 
     PIXELS, MOST = 2**18, 8  # of a pass, batches of it: more gained nothing on CPU cores
 
     def __init__(self, batches, function, precision):
         self.batches, self.function, self.precision = batches, function, precision
+        self.generator, self.resident = batches.generator, batches.resident
         pixels = batches.batch_size * batches.images.shape[-1] ** 2
         self.count = max(1, min(self.MOST, self.PIXELS // pixels))
+        if device().type == "cuda":  # there, calls are captured
+            self.count = 1
         self.made = []
 
+    def __iter__(self):
+        return self
+
     def __next__(self):
-        if not self.made:
+        self.draw()
+        return self.make()
+
+    def draw(self):
+        """Choose the images of the next batch, or make a pass of several."""
+        if self.count == 1:
+            self.batches.draw()
+        elif not self.made:
             self.state = self.batches.state_dict()
             _, corrupted, masks = zip(*(next(self.batches) for _ in range(self.count)), strict=True)
-            with torch.no_grad(), autocast(self.precision):
-                found = self.function(torch.cat(corrupted))
+            found = self.look(torch.cat(corrupted))
             parts = zip(*(x.split(self.batches.batch_size) for x in found), strict=True)
             self.made = list(zip(map(list, parts), masks, strict=True))
-        return self.made.pop(0)
+
+    def make(self):
+        """The batch that was drawn: the part of `next` that may be captured."""
+        if self.count > 1:
+            return self.made.pop(0)
+        _, corrupted, mask = self.batches.make()
+        return self.look(corrupted), mask
+
+    @torch.no_grad()
+    def look(self, corrupted):
+        with autocast(self.precision):
+            return self.function(corrupted)
 
     def state_dict(self):
         """Where the stream stood before this pass, and how much of the pass is left."""

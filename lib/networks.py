@@ -9,10 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from lib.anomaly_map import resize
 from lib.losses import cosine_distance
 from lib.teacher import Teacher
-from lib.upsampled import convolve_levels
+from lib.upsampled import concatenated, convolve_levels
 
 __all__ = ["SegmentationNetwork", "Student", "Teacher"]
 
@@ -49,8 +48,10 @@ class ResidualBlock(nn.Module):
 
     def over(self, levels, size):
         """The block over `levels` brought to `size` and concatenated, without making that input."""
+        if levels[0].device.type != "cpu":  # where making it once takes less time
+            return self(concatenated(levels, size))
         if isinstance(self.shortcut, nn.Identity):
-            shortcut = torch.cat([resize(level, size) for level in levels], dim=1)
+            shortcut = concatenated(levels, size)
         else:
             projection, norm = self.shortcut
             shortcut = norm(convolve_levels(projection, levels, size))
@@ -142,7 +143,8 @@ def segmentation_input(teacher_levels, student_levels, kind="product"):
     features of both networks; or `distance`, the cosine distance, one channel a level.
     """
     combine = INPUTS[kind]
-    return [combine(t, s) for t, s in zip(teacher_levels, student_levels, strict=True)]
+    levels = zip(teacher_levels, student_levels, strict=True)
+    return [combine(t, s).to(t.dtype) for t, s in levels]  # norms are fp32 also in bf16 training
 
 
 def input_channels(teacher_channels, kind="product"):

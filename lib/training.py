@@ -12,7 +12,7 @@ import torch
 from lib.anomaly_map import cosine_map
 from lib.batches import Ahead, Batches
 from lib.checkpoint import Checkpoint, fingerprint
-from lib.devices import autocast, device, fix_arithmetic, take, to_device
+from lib.devices import Captured, autocast, device, fix_arithmetic, take, to_device
 from lib.interruption import whole
 from lib.losses import cosine_distance_loss, downsample_mask, focal_loss, l1_loss
 from lib.memory import check_memory
@@ -37,8 +37,9 @@ def make_teacher(params):
 def optimise(step_loss, network, groups, settings, params, batches, key, name):
     """Run `settings.steps` SGD steps on `step_loss()`; returns about fifty (step, loss).
 
-    groups: [(parameters, learning rate)]. The rate is constant or decays to 0 as half a cosine.
-    Goes on where an interrupted run of the same `key` was (lib/checkpoint.py). Raises
+    step_loss: the loss of the batch that `batches` has drawn; captured on a GPU. groups:
+    [(parameters, learning rate)]. The rate is constant or decays to 0 as half a cosine. Goes on
+    where an interrupted run of the same `key` was (lib/checkpoint.py). Raises
     FloatingPointError when the loss is NaN or infinite.
     """
     sgd = torch.optim.SGD(
@@ -55,12 +56,20 @@ def optimise(step_loss, network, groups, settings, params, batches, key, name):
         step, history = saved["step"], saved["history"]
         for part, state in saved["parts"].items():
             parts[part].load_state_dict(state)
-    progress = Steps(name, steps, settings.batch_size, params.live_log, first=step)
-    every = max(1, steps // 50)
-    while step < steps:
+
+    def differentiate():
         loss = step_loss()
         sgd.zero_grad()
         loss.backward()
+        return loss.detach()
+
+    if device().type == "cuda" and batches.resident:
+        differentiate = Captured(differentiate, batches.generator)
+    progress = Steps(name, steps, settings.batch_size, params.live_log, first=step)
+    every = max(1, steps // 50)
+    while step < steps:
+        batches.draw()
+        loss = differentiate()
         sgd.step()
         schedule.step()
         step += 1
@@ -96,7 +105,7 @@ def train_student(teacher, images, textures, params, category, name, seed):
             known = teacher_levels(teacher, images)
 
     def step_loss():
-        normal, corrupted, _ = next(batches)
+        normal, corrupted, _ = batches.make()
         with autocast(params.precision):
             if known:
                 target = [level[batches.index] for level in known]
@@ -136,7 +145,7 @@ def train_segmentation(teacher, student, images, textures, params, category, see
     shown = Ahead(batches, disagreement, params.precision)
 
     def step_loss():
-        levels, mask = next(shown)
+        levels, mask = shown.make()
         with autocast(params.precision):
             prediction = network(levels)
         target = downsample_mask(mask, prediction.shape[-2:])

@@ -29,15 +29,23 @@ def convolve_levels(conv, levels, size):
     cheaper = {1: conv1x1_at_low_resolution, 3: conv3x3_at_low_resolution}[conv.kernel_size[0]]
     results = [cheaper(level, weight, size) for level, weight in small]
     if large:
-        together = torch.cat([resize(level, size) for level, _ in large], dim=1)
-        weight = torch.cat([weight for _, weight in large], dim=1)
+        maps, weights = zip(*large, strict=True)
+        together, weight = concatenated(maps, size), torch.cat(weights, dim=1)
         results.append(F.conv2d(together, weight, padding=conv.padding))
     return sum(results)
+
+
+def concatenated(levels, size):
+    """All levels brought to `size`, as one (N, C, *size)."""
+    resized = [resize(level, size) for level in levels]
+    return torch.cat(resized, dim=1) if len(resized) > 1 else resized[0]
 
 
 def saves_work(level, weight, size):
     """Whether low resolution needs less than half of the multiplications for an output."""
     (_, channels, h, w), (height, width) = level.shape, size
+    if (h, w) == (1, 1):  # the same everywhere: GPUs up-sample it as slowly as anything else
+        return True
     if (h, w) == tuple(size) or level.device.type != "cpu":  # measured on CPUs only
         return False
     if weight.shape[-1] == 1:
@@ -55,8 +63,8 @@ def conv3x3_at_low_resolution(level, weight, size):
     """A 3x3 convolution over the resized level, its channels mixed at (h, w)."""
     n, channels, h, w = level.shape
     height, width = size
-    rows = shifted_interpolation(h, height, level.dtype).to(level.device)
-    columns = shifted_interpolation(w, width, level.dtype).to(level.device)
+    rows = shifted_interpolation(h, height, level.dtype, level.device)
+    columns = shifted_interpolation(w, width, level.dtype, level.device)
     columns = columns.permute(1, 2, 0).reshape(1, width, 3 * w).expand(n * h, -1, -1)
     positions = level.permute(0, 2, 3, 1)
     result = None
@@ -70,7 +78,7 @@ def conv3x3_at_low_resolution(level, weight, size):
 
 @lru_cache
 @torch.inference_mode(False)  # what is kept serves training too
-def shifted_interpolation(source, target, dtype=torch.float32):
+def shifted_interpolation(source, target, dtype=torch.float32, device=None):
     """Matrices (3, target, source): what tap -1, 0 or 1 of a kernel sees of an up-sampled line.
 
     Row i of matrix d holds the weights of the source positions in up-sampled position i + d - 1;
@@ -79,4 +87,4 @@ def shifted_interpolation(source, target, dtype=torch.float32):
     lines = torch.eye(source, dtype=torch.float64).unsqueeze(0)
     lines = F.interpolate(lines, size=target, mode="linear", align_corners=False)[0].T
     padded = F.pad(lines, (0, 0, 1, 1))
-    return torch.stack([padded[d : d + target] for d in range(3)]).to(dtype)
+    return torch.stack([padded[d : d + target] for d in range(3)]).to(device, dtype)

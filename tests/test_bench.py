@@ -28,6 +28,7 @@ ROWS = {
     ],
     "precision": ["student step", "segmentation step"],
     "determinism": ["student step", "segmentation step"],
+    "capture": ["student step", "segmentation step"],
     "checkpoint": ["student phase, one checkpoint", "segmentation phase, one checkpoint"],
     "start": ["imports of a training", "a notebook of one cell"],
     "protocol": ["student, segmentation and evaluation"],
@@ -35,7 +36,7 @@ ROWS = {
 
 
 def test_runner_leaves_every_row_with_finite_figures(tmp_path):
-    records, facts = run.measure(replace(TINY, protocol=(1, 1, 4)))  # as where a GPU is
+    *_, (records, facts) = run.measure(replace(TINY, protocol=(1, 1, 4)))  # as where a GPU is
     path = tables.write(tmp_path / "benchmark", records, facts)
     table = pd.read_csv(path.with_suffix(".csv"))
     assert table.groupby("section", sort=False)["row"].agg(list).to_dict() == ROWS
@@ -44,6 +45,7 @@ def test_runner_leaves_every_row_with_finite_figures(tmp_path):
             "precision": ["fp32", "bf16", "ratio", "fp32_ratio"],
             "start": ["ours"],
             "determinism": ["any", "deterministic", "ratio"],
+            "capture": ["calls", "graph", "ratio"],
             "checkpoint": ["ours"],
             "protocol": ["ours"],
         }.get(row["section"])
@@ -62,8 +64,8 @@ def test_runner_leaves_every_row_with_finite_figures(tmp_path):
 
 def test_without_a_gpu_protocol_and_determinism_are_not_measured():
     task = SimpleNamespace(sizes=TINY)
-    for row in (run.protocol(task), *run.determinism(task)):
-        assert "not measured" in row["note"] and not {"ours", "any"} & set(row)
+    for row in (run.protocol(task), *run.determinism(task), *run.captures(task)):
+        assert "not measured" in row["note"] and not {"ours", "any", "calls"} & set(row)
         assert "not measured" in tables.page([row], {"device": "none"})
 
 

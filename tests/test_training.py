@@ -20,10 +20,41 @@ from runs import (
 
 from lib import params, training
 from lib.batches import Batches, to_arrays
+from lib.devices import Captured
 from lib.networks import INPUTS, SegmentationNetwork, Student, input_channels
 from lib.training import anomaly_maps, optimise
 
 # The loop
+
+
+@pytest.fixture(autouse=True)
+def plain_calls(monkeypatch):
+    """Every step runs its Python code, where these tests look."""
+    monkeypatch.setattr(Captured, "PLAIN", 10**9)
+
+
+@pytest.mark.skipif(training.device().type == "cpu", reason="needs a GPU")
+def test_captured_steps_are_plain_ones_to_the_bit(teacher, monkeypatch):
+    def weights(checkpoint_seconds=1e9):
+        chosen = replace(tiny(steps=9), checkpoint_seconds=checkpoint_seconds)
+        student, losses = student_of(teacher, "full", chosen=chosen)
+        network, more = network_of(teacher, student, chosen=chosen)
+        return [*student.parameters(), *network.parameters()], losses + more
+
+    plain, losses = weights()
+    monkeypatch.setattr(Captured, "PLAIN", 3)
+    captured, same = weights()
+    assert same == losses
+    assert all(map(torch.equal, plain, captured))
+    step = torch.optim.SGD.step
+    left = iter([True] * 5)  # killed after five steps: three of them plain, two captured
+    monkeypatch.setattr(torch.optim.SGD, "step", lambda self: next(left) and step(self))
+    with pytest.raises(StopIteration):
+        weights(0.0)
+    monkeypatch.setattr(torch.optim.SGD, "step", step)
+    continued, same = weights(0.0)
+    assert same == losses
+    assert all(map(torch.equal, plain, continued))
 
 
 def loop(step_loss, groups, chosen, rule=PARAMS.optimiser, name="test"):
