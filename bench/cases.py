@@ -11,6 +11,7 @@ import sys
 import time
 from contextlib import redirect_stderr
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -29,7 +30,7 @@ from lib import checkpoint, evaluation, folder, metrics, params, training
 from lib.anomaly_map import image_score, resize
 from lib.checkpoint import Checkpoint
 from lib.corruption import corrupt
-from lib.devices import device, take, to_device
+from lib.devices import Captured, device, take, to_device
 from lib.networks import SegmentationNetwork, Student, input_channels, segmentation_input
 
 AUGMENTED, STILL = "bottle", "capsule"  # categories of MVTec AD that are rotated, and that are not
@@ -201,7 +202,10 @@ class Task:
             for tensor in reference.corrupted_batch(images, self.textures, rng):
                 tensor.to(device())
 
-        return repeat(corrupt, normal, textures, generator, **settings), repeat(plain)
+        ours = partial(corrupt, normal, textures, generator, **settings)
+        if device().type == "cuda":
+            ours = Captured(ours, generator)  # as in training
+        return repeat(ours), repeat(plain)
 
     def inference(self):
         """(ours, plain): each pre-processing, networks and post-processing, to follow each other.

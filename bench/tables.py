@@ -159,6 +159,9 @@ def page(records, facts):
     for section, (heading, columns, text) in TABLES.items():
         source = "step" if section == "work" else section
         rows = [record for record in records if record["section"] == source]
+        if not rows:
+            parts += [f"## {heading}", "Not measured in this run."]
+            continue
         cells = [[cell(row) for cell in columns.values()] for row in rows]
         frame = pd.DataFrame(cells, columns=list(columns))
         kept = [i for i in range(len(columns)) if i == 0 or frame.iloc[:, i].notna().any()]

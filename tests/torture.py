@@ -5,7 +5,7 @@
 `dvc repro` of params.yaml runs in a temporary copy of the repository. In turn the notebook's
 kernel, papermill's process (python -m lib.notebook) and dvc get SIGKILL, and `dvc repro` is started
 again at once. --reference: a checkout with a finished, undisturbed run of the same code and
-parameters on this machine; without it, that run is made first.
+parameters on this machine; without it, that run is made first, and both save each second.
 """
 
 import argparse
@@ -225,6 +225,13 @@ def check_reference(clone, reference):
             sys.exit(f"error: {reference} is no run of this code and parameters: {name} differs")
 
 
+def save_often(clone):
+    """A checkpoint each second, so that few kills come before a training's first."""
+    path = clone / "params.yaml"
+    text = path.read_text("utf-8")
+    path.write_text(re.sub(r"(?m)^checkpoint_seconds: \d+", "checkpoint_seconds: 1", text), "utf-8")
+
+
 def seconds_of(reference):
     """How long the run of the reference took, an item after the other."""
     timings = pd.read_csv(reference / "logs" / "timings.csv")
@@ -274,6 +281,7 @@ def main():
         reference = options.reference
         if reference is None:
             reference = copy_of_repository(Path(folder) / "undisturbed" / "study")
+            save_often(clone), save_often(reference)
             say("the undisturbed run comes first")
             if Leg(reference, "repro").finish():
                 sys.exit("error: the undisturbed run failed: run `dvc repro` and see")
