@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -239,51 +240,49 @@ def precisions(sizes):
     say("precisions")
 
 
-def determinism(task):
-    """Rows of our steps with any algorithm, and with those alone that repeat to the bit.
+def two_ways(task, section, ways):
+    """Rows of our steps in two ways, which differ on a GPU only.
 
-    They differ on a GPU only.
+    ways: {name: what makes a context manager}, the slower first.
     """
     sizes = task.sizes
     for case in ("student", "segmentation"):
-        row = {"section": "determinism", "row": f"{case} step"}
+        row = {"section": section, "row": f"{case} step"}
         if not sizes.protocol:
             yield row | {"note": "not measured: it needs a GPU"}
             continue
         step = task.contenders()[case]()
 
-        def run(count, deterministic, step=step):
-            fix_arithmetic(sizes.threads, deterministic)
-            step(count)
+        def run(count, way, step=step):
+            with way():
+                step(count)
 
-        kinds = {"any": partial(run, deterministic=False)}
-        kinds |= {"deterministic": partial(run, deterministic=True)}
+        kinds = {name: partial(run, way=way) for name, way in ways.items()}
         samples = interleave(kinds, sizes.few, sizes.least)
-        fix_arithmetic(sizes.threads, task.settings.deterministic)
         row |= {"images": sizes.batch, "repetitions": sizes.few, "precision": auto()}
-        yield row | two_kinds(samples, "deterministic", "any")
-    say("determinism")
+        yield row | two_kinds(samples, *ways)
+    say(section)
+
+
+@contextmanager
+def arithmetic(settings, deterministic):
+    """The study's arithmetic with another `deterministic`."""
+    fix_arithmetic(settings.threads, deterministic)
+    yield
+    fix_arithmetic(settings.threads, settings.deterministic)
+
+
+def determinism(task):
+    """Our steps with those algorithms alone that repeat to the bit, and with any."""
+    ways = {"deterministic": True, "any": False}
+    ways = {name: partial(arithmetic, task.settings, value) for name, value in ways.items()}
+    return two_ways(task, "determinism", ways)
 
 
 def captures(task):
-    """Rows of our steps with their kernels started one by one, and as one CUDA graph."""
-    sizes = task.sizes
-    for case in ("student", "segmentation"):
-        row = {"section": "capture", "row": f"{case} step"}
-        if not sizes.protocol:
-            yield row | {"note": "not measured: it needs a GPU"}
-            continue
-        step = task.contenders()[case]()
-
-        def run(count, plain, step=step):
-            with mock.patch.object(Captured, "PLAIN", plain):
-                step(count)
-
-        kinds = {"calls": partial(run, plain=10**9), "graph": partial(run, plain=Captured.PLAIN)}
-        samples = interleave(kinds, sizes.few, sizes.least)
-        row |= {"images": sizes.batch, "repetitions": sizes.few, "precision": auto()}
-        yield row | two_kinds(samples, "calls", "graph")
-    say("captures")
+    """Our steps with their kernels started one by one, and as one CUDA graph."""
+    plain = partial(mock.patch.object, Captured, "PLAIN", 10**9)
+    return two_ways(task, "capture", {"calls": plain, "graph": nullcontext})
 
 
 def checkpoints(sizes):

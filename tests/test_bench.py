@@ -63,7 +63,7 @@ def test_runner_leaves_every_row_with_finite_figures(tmp_path):
 
 
 def test_without_a_gpu_protocol_and_determinism_are_not_measured():
-    task = SimpleNamespace(sizes=TINY)
+    task = SimpleNamespace(sizes=TINY, settings=None)
     for row in (run.protocol(task), *run.determinism(task), *run.captures(task)):
         assert "not measured" in row["note"] and not {"ours", "any", "calls"} & set(row)
         assert "not measured" in tables.page([row], {"device": "none"})

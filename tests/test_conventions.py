@@ -152,7 +152,6 @@ UNUSED = {stage: {"plots"} for stage in ("dataset", "textures", "student", "segm
 UNUSED |= {"baseline": {"batches", "checkpoint", "corruption", "networks", "upsampled"}}
 
 
-
 def modules(code):
     """The modules of lib that Python code imports, and those that they import."""
     found = set()
