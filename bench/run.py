@@ -122,8 +122,8 @@ def steps(task, name, peaks):
         say(f"{phase} steps, {name}")
 
 
-def corruption(task, before):
-    """The row of corruption alone, beside the paper's steps, which were timed before."""
+def corruption(task, steps):
+    """The row of corruption alone, beside the steps that were timed before."""
     sizes = task.sizes
     ours, plain = task.corruption()
     found = interleave({"ours": ours, "plain": plain}, sizes.repetitions, sizes.least / 4)
@@ -134,9 +134,7 @@ def corruption(task, before):
     }
     row |= compared(found["ours"], found["plain"], sizes.corrupted)
     share = {}
-    for step in before:
-        if step["section"] != "step" or "quick" in step["row"]:
-            continue
+    for step in steps:
         share[step["row"]] = row["ours"] / (step["ours"] * sizes.corrupted / step["images"])
     parts = "; ".join(f"{100 * part:.2g} % of our {name}" for name, part in share.items())
     text = f"of time for {sizes.corrupted} images: {parts}"
@@ -378,14 +376,16 @@ def machine(sizes, peaks):
 def measure(sizes, wanted=None):
     """Records section by section: yields all so far, and the facts of the machine.
 
-    wanted: names of SECTIONS; all of them by default.
+    wanted: names of SECTIONS, all of them by default; the steps come first in any case, as others
+    are told beside them.
     """
     counts = {1, sizes.threads} if device().type == "cpu" else {sizes.threads}
     peaks = {n: matmul_peaks(n, size=sizes.matrix) for n in sorted(counts)}
     peaks.setdefault(1, peaks[sizes.threads])
     say("matrix-multiply peak")
     task, records, facts = cases.Task.paper(sizes), [], machine(sizes, peaks)
-    for name in wanted or SECTIONS:
+    chosen = {"steps", *(wanted or SECTIONS)}
+    for name in filter(chosen.__contains__, SECTIONS):
         records += SECTIONS[name](task, peaks, records)
         torch.set_num_threads(sizes.threads)
         yield records, facts
@@ -398,7 +398,7 @@ SECTIONS = {
     "protocol": lambda task, *_: [protocol(task)],
     "captures": lambda task, *_: captures(task),
     "determinism": lambda task, *_: determinism(task),
-    "corruption": lambda task, _, before: [corruption(task, before)],
+    "corruption": lambda task, _, found: [corruption(task, [x for x in found if "quoted" in x])],
     "precisions": lambda task, *_: precisions(task.sizes),
     "checkpoints": lambda task, *_: checkpoints(task.sizes),
     "inference": lambda task, *_: inference(task),
@@ -413,7 +413,7 @@ def main(arguments=None):
     parser.add_argument("--quick", action="store_true", help="few repetitions")
     parser.add_argument("--full", action="store_true", help="evaluate 1,725 maps as well")
     parser.add_argument("--tiny", action="store_true", help="tiny sizes: tries the program")
-    parser.add_argument("--only", nargs="+", choices=SECTIONS, help="these sections; steps first")
+    parser.add_argument("--only", nargs="+", choices=SECTIONS, help="the steps and these sections")
     parser.add_argument("--out", type=Path, default=ROOT / "reports" / "benchmark")
     parser.add_argument("--memory", metavar="CASE", help="print a case's peak memory, no more")
     options = parser.parse_args(arguments)

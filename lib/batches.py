@@ -9,7 +9,18 @@ from lib.corruption import corrupt, rotate, uniform
 from lib.devices import autocast, device, take, to_device
 
 
-class Batches:
+class Stream:
+    """Batches without end: `draw` chooses the next one, `make` computes it and may be captured."""
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        self.draw()
+        return self.make()
+
+
+class Batches(Stream):
     """An endless stream of (normal, corrupted, mask) batches, made on the training device.
 
     images: uint8 (N, S, S, C) of the training split; textures: uint8 (M, S, S, C). Iterating gives
@@ -36,13 +47,6 @@ class Batches:
         """Whether a normal image can look different from one epoch to the next."""
         return self.params.augmentation.flips or self.rotation != "none"
 
-    def __iter__(self):
-        return self
-
-    def __next__(self):
-        self.draw()
-        return self.make()
-
     def draw(self):
         """Choose the images of the next batch."""
         while len(self.order) < self.batch_size:  # fewer images than a batch: several epochs in one
@@ -54,7 +58,6 @@ class Batches:
         self.order = self.order[self.batch_size :]
 
     def make(self):
-        """The batch that was drawn: the part of `next` that may be captured."""
         normal = take(self.images, self.index) / 255
         normal = augment(normal, self.params.augmentation, self.rotation, self.generator)
         settings = vars(self.params.corruption)
@@ -70,7 +73,7 @@ class Batches:
         self.order = state["order"].to(device())
 
 
-class Ahead:
+class Ahead(Stream):
     """What frozen networks make of the corrupted images of several batches, in one pass.
 
     On CPU cores small batches of small images cost more in calls than in arithmetic. function:
@@ -89,13 +92,6 @@ class Ahead:
             self.count = 1
         self.made = []
 
-    def __iter__(self):
-        return self
-
-    def __next__(self):
-        self.draw()
-        return self.make()
-
     def draw(self):
         """Choose the images of the next batch, or make a pass of several."""
         if self.count == 1:
@@ -108,7 +104,6 @@ class Ahead:
             self.made = list(zip(map(list, parts), masks, strict=True))
 
     def make(self):
-        """The batch that was drawn: the part of `next` that may be captured."""
         if self.count > 1:
             return self.made.pop(0)
         _, corrupted, mask = self.batches.make()

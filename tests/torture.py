@@ -26,7 +26,7 @@ import numpy as np
 import pandas as pd
 import psutil
 import yaml
-from clones import ROOT, copy_of_repository, environment, git
+from clones import ROOT, change, copy_of_repository, environment, git
 
 VICTIMS = {"kernel": "ipykernel_launcher", "papermill": "lib.notebook", "dvc": "dvc"}
 PATIENCE = 1800  # seconds without a kill or an end: it hangs
@@ -225,13 +225,6 @@ def check_reference(clone, reference):
             sys.exit(f"error: {reference} is no run of this code and parameters: {name} differs")
 
 
-def save_often(clone):
-    """A checkpoint each second, so that few kills come before a training's first."""
-    path = clone / "params.yaml"
-    text = path.read_text("utf-8")
-    path.write_text(re.sub(r"(?m)^checkpoint_seconds: \d+", "checkpoint_seconds: 1", text), "utf-8")
-
-
 def seconds_of(reference):
     """How long the run of the reference took, an item after the other."""
     timings = pd.read_csv(reference / "logs" / "timings.csv")
@@ -281,7 +274,8 @@ def main():
         reference = options.reference
         if reference is None:
             reference = copy_of_repository(Path(folder) / "undisturbed" / "study")
-            save_often(clone), save_often(reference)
+            for checkout in (clone, reference):  # or most kills come before a training's first save
+                change(checkout, checkpoint_seconds=1.0)
             say("the undisturbed run comes first")
             if Leg(reference, "repro").finish():
                 sys.exit("error: the undisturbed run failed: run `dvc repro` and see")
