@@ -179,11 +179,12 @@ def forward_everything(teacher, student, network, normal, corrupted):
     return teacher(teacher.normalise(normal)), levels, prediction
 
 
-def student_step(teacher, student, network, rate=0.4):
+def student_step(teacher, student, network, rate=0.4, denoising=True):
     """Phase 1 with all the official work: returns `step(normal, corrupted, mask) -> loss`.
 
     The teacher sees the clean and the corrupted image, and the segmentation network makes a
-    prediction that is thrown away. Images are (N, 1 or 3, S, S) in [0, 1], masks (N, 1, S, S).
+    prediction that is thrown away; without denoising the student sees the clean image as well, and
+    learns from that. Images are (N, 1 or 3, S, S) in [0, 1], masks (N, 1, S, S).
     """
     sgd = torch.optim.SGD(student.parameters(), rate, **OPTIMISER)
 
@@ -191,6 +192,8 @@ def student_step(teacher, student, network, rate=0.4):
         student.train()
         network.eval()
         target, levels, _ = forward_everything(teacher, student, network, normal, corrupted)
+        if not denoising:
+            levels = student(teacher.normalise(normal))
         loss = cosine_distance_loss(target, levels)
         sgd.zero_grad()
         loss.backward()

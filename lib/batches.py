@@ -3,6 +3,7 @@
 Everything random comes from one torch.Generator, and a stream can be taken up where it was.
 """
 
+import numpy as np
 import torch
 
 from lib.corruption import corrupt, rotate, uniform
@@ -25,12 +26,13 @@ class Batches(Stream):
 
     images: uint8 (N, S, S, C) of the training split; textures: uint8 (M, S, S, C). Iterating gives
     normal and corrupted images (B, C, S, S) in [0, 1] and masks (B, 1, S, S). Images are drawn
-    without replacement, epoch by epoch; augmented, then corrupted.
+    without replacement, epoch by epoch; augmented, then corrupted. Each phase (1 or 2) has a stream
+    of its own, so that phase 2 shows no batch that the student was fitted to.
     """
 
-    def __init__(self, images, textures, batch_size, params, category, seed):
+    def __init__(self, images, textures, batch_size, params, category, seed, phase=1):
         self.images, self.textures = to_device(images), to_device(textures)
-        self.generator = torch.Generator(device()).manual_seed(seed)
+        self.generator = torch.Generator(device()).manual_seed(stream_seed(seed, phase))
         self.batch_size, self.params = batch_size, params
         self.order = torch.empty(0, dtype=torch.long, device=device())
         self.index = torch.empty(batch_size, dtype=torch.long, device=device())
@@ -71,6 +73,12 @@ class Batches(Stream):
         """Go on where `state_dict` was taken."""
         self.generator.set_state(state["generator"])
         self.order = state["order"].to(device())
+
+
+def stream_seed(seed, phase):
+    """The seed of a phase's stream: streams of other seeds and phases have nothing in common."""
+    state = np.random.SeedSequence([seed, phase]).generate_state(1, np.uint64)[0]
+    return int(state) >> 1  # torch takes 63 bits
 
 
 class Ahead(Stream):

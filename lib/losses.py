@@ -24,9 +24,10 @@ def focal_loss(prediction, mask, gamma=4.0):
 
     prediction: probabilities in [0, 1]; mask: 0 or 1; both (N, 1, H, W); returns a scalar.
     """
-    # Probability of the true class; the clamp keeps the logarithm finite once sigmoid saturates.
-    p = torch.where(mask > 0.5, prediction, 1 - prediction).clamp(min=1e-6)
-    return -((1 - p) ** gamma * torch.log(p)).mean()
+    # torch's cross-entropy stays finite, and keeps a gradient, where the sigmoid saturates.
+    cross_entropy = F.binary_cross_entropy(prediction, mask.to(prediction), reduction="none")
+    true_class = torch.where(mask > 0.5, prediction, 1 - prediction)
+    return ((1 - true_class) ** gamma * cross_entropy).mean()
 
 
 def l1_loss(prediction, mask):

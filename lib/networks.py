@@ -5,6 +5,8 @@ CVPR 2023, arXiv 2211.11317, sections 3.2 and 3.3; the teacher is in lib/teacher
 (N, C, H, W). "Levels" are lists of feature maps at strides 4, 8 and 16, finest first.
 """
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -183,9 +185,15 @@ class ASPP(nn.Module):
 
 
 class SegmentationNetwork(nn.Module):
-    """Two residual blocks and ASPP: a probability per stride-4 position (section 3.3)."""
+    """Two residual blocks and ASPP: a probability per stride-4 position (section 3.3).
 
-    def __init__(self, inputs, channels=256):
+    prior: share of anomalous pixels that the first predictions state, by the last bias (Lin et al.
+    2017, section 4.1); None: PyTorch's default, as the official code has it. Narrow networks need
+    it: from 1/2 the quickest way down to the few anomalous pixels is to make every last weight
+    negative, and after a ReLU the map can then never rise above the bias.
+    """
+
+    def __init__(self, inputs, channels=256, prior=None):
         super().__init__()
         self.shape = {"inputs": inputs, "channels": channels}  # builds the same network again
         self.residual = TwoBlocks(inputs, channels)
@@ -197,6 +205,8 @@ class SegmentationNetwork(nn.Module):
             nn.Conv2d(channels, 1, 1),
         )
         initialise_kaiming(self.residual)
+        if prior is not None:
+            nn.init.constant_(self.head[-1].bias, math.log(prior / (1 - prior)))
 
     def forward(self, levels):
         """levels: maps at their own resolutions, finest first, or one tensor; (N, 1, H/4, W/4)."""

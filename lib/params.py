@@ -27,7 +27,6 @@ Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Batch = Annotated[int, Field(gt=0, le=4096)]
-# Of YAML's and of pandas's.
 WORDS = ("y", "n", "yes", "no", "on", "off", "true", "false", "null", "none", "nan", "na", "inf")
 
 
@@ -125,6 +124,7 @@ class Students:
 class Segmentation:
     input: Input
     channels: Channels
+    prior: Annotated[float, Field(gt=0, lt=1)] | None
     steps: Count
     batch_size: Annotated[Batch, Field(gt=1)]  # one image has no batch statistics in ASPP's pooling
     learning_rate_residual: Rate
@@ -270,7 +270,7 @@ for kind in NUMBERS:
 def load(path=None):
     """Read and check a params file (default: the repository's params.yaml) into `Params`.
 
-    Raises ValueError with a line for each fault that names the file, the key and the value.
+    Raises ValueError: a line for each fault names the file, the key and the value.
     """
     path = Path(path or ROOT / "params.yaml")
     try:

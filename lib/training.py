@@ -107,6 +107,9 @@ def train_student(teacher, images, textures, params, category, name, seed):
     def step_loss():
         normal, corrupted, _ = batches.make()
         with autocast(params.precision):
+            if not settings.denoising:  # officially these pass, too, and count in its statistics
+                with torch.no_grad():
+                    student(to_input(teacher, corrupted))
             if known:
                 target = [level[batches.index] for level in known]
             else:
@@ -133,9 +136,9 @@ def train_segmentation(teacher, student, images, textures, params, category, see
     student.eval()  # its batch-norm statistics stay as phase 1 left them
     torch.manual_seed(seed)
     inputs = input_channels(teacher.channels, settings.input)
-    network = SegmentationNetwork(inputs, settings.channels)
+    network = SegmentationNetwork(inputs, settings.channels, settings.prior)
     network = network.to(device(), memory_format=torch.channels_last).train()
-    batches = Batches(images, textures, settings.batch_size, params, category, seed)
+    batches = Batches(images, textures, settings.batch_size, params, category, seed, phase=2)
     frozen = folded(student, torch.zeros(1, 3, 64, 64, device=device()))
 
     def disagreement(corrupted):

@@ -56,6 +56,15 @@ def test_batches_depend_on_the_seed_only():
     assert drawn(20, 4, 2, seed=6) != first
 
 
+def test_phase_2_repeats_no_batch_of_phase_1_nor_of_another_seed():
+    found = []
+    for seed in (0, 1):
+        for phase in (1, 2):
+            stream = Batches(IMAGES, TEXTURES, 4, PARAMS, "any", seed, phase)
+            found += [next(stream)[2].numpy().tobytes() for _ in range(20)]  # masks
+    assert len(set(found)) == len(found)
+
+
 def test_a_stream_goes_on_where_its_state_was_taken():
     first, second = (Batches(IMAGES, TEXTURES, 3, PARAMS, "any", seed) for seed in (0, 1))
     next(first), next(second)  # two of five images are left of the epoch

@@ -75,9 +75,15 @@ def test_focal_loss_stays_finite_where_the_sigmoid_saturates():
     prediction = pixels(0, 1, 0, 1).requires_grad_()
     loss = focal_loss(prediction, pixels(0, 0, 1, 1))
     loss.backward()
-    # Two of four pixels are right (no loss), two are wrong by everything.
-    assert loss.item() == pytest.approx(-math.log(1e-6) / 2, rel=1e-3)
+    # Two of four pixels are right (no loss), two are wrong by everything: torch cuts log at -100.
+    assert loss.item() == 50
     assert prediction.grad.isfinite().all()
+
+
+def test_focal_loss_still_pulls_where_a_pixel_is_wrong_with_certainty():
+    logits = pixels(15, -15).requires_grad_()
+    focal_loss(logits.sigmoid(), pixels(0, 1)).backward()
+    torch.testing.assert_close(logits.grad, pixels(0.5, -0.5), rtol=0.05, atol=0)
 
 
 def test_l1_loss():

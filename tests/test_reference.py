@@ -189,23 +189,32 @@ def tiny():
     """The paper's rates and losses with few steps of small networks, masks easily covered."""
     shipped = params.load()
     short = {"steps": STEPS, "batch_size": BATCH, "schedule": "constant"}
-    student = replace(shipped.students.full, width=8, learning_rate=0.4, **short)
+    students = {
+        name: replace(student, width=8, learning_rate=0.4, **short)
+        for name, student in vars(shipped.students).items()
+    }
     rates = {"learning_rate_residual": 0.1, "learning_rate_head": 0.01}
     return replace(
         shipped,
         precision="fp32",
-        students=replace(shipped.students, full=student),
+        students=replace(shipped.students, **students),
         segmentation=replace(
-            shipped.segmentation, channels=16, gamma=4.0, l1_weight=1.0, **short, **rates
+            shipped.segmentation,
+            channels=16,
+            prior=None,
+            gamma=4.0,
+            l1_weight=1.0,
+            **short,
+            **rates,
         ),
         corruption=replace(shipped.corruption, threshold=0.1),
         optimiser=params.Optimiser(0.9, 1e-4),
     )
 
 
-def batches():
+def batches(phase):
     """The batches that lib's training draws with seed 0."""
-    stream = Batches(IMAGES, TEXTURES, BATCH, tiny(), "any", 0)
+    stream = Batches(IMAGES, TEXTURES, BATCH, tiny(), "any", 0, phase)
     return [next(stream) for _ in range(STEPS)]
 
 
@@ -226,14 +235,17 @@ def double(teacher):
     torch.set_default_dtype(torch.float32)
 
 
-def test_student_step(double):
+@pytest.mark.parametrize("name", ["plain", "denoising", "encoder_decoder", "full"])
+def test_student_step(double, name):
+    chosen = getattr(tiny().students, name)
     torch.manual_seed(0)  # as train_student seeds it
-    student = plain(Student(CHANNELS, True, 8).to(training.device()), CHANNELS, True, 8)
+    shape = CHANNELS, chosen.encoder_decoder, 8
+    student = plain(Student(*shape).to(training.device()), *shape)
     network = plain(SegmentationNetwork(448, 16).to(training.device()), 448, 16)
     start, idle = state(student), state(network)
-    step = reference.student_step(plain(double), student, network, rate=0.4)
-    loss = [step(*batch) for batch in batches()]
-    found, history = training.train_student(double, IMAGES, TEXTURES, tiny(), "any", "full", 0)
+    step = reference.student_step(plain(double), student, network, 0.4, chosen.denoising)
+    loss = [step(*batch) for batch in batches(phase=1)]
+    found, history = training.train_student(double, IMAGES, TEXTURES, tiny(), "any", name, 0)
     same_after_training(found, student, start, history, loss)
     assert all(torch.equal(tensor, idle[k]) for k, tensor in state(network).items())
 
@@ -246,7 +258,7 @@ def test_segmentation_step(double):
     twin = plain(student, CHANNELS, True, 8)
     start, idle = state(network), state(twin)
     step = reference.segmentation_step(plain(double), twin, network)
-    loss = [step(*batch) for batch in batches()]
+    loss = [step(*batch) for batch in batches(phase=2)]
     assert all(p.grad.any() for p in twin.parameters())  # work that lib does not do
     assert all(torch.equal(tensor, idle[k]) for k, tensor in state(twin).items())
     arguments = double, student, IMAGES, TEXTURES, tiny(), "any", 0
