@@ -93,7 +93,7 @@ def score_heads(held_out, settings, folder):
     """
     rows = []
     for head, parts in settings.heads.items():
-        for seed in settings.seeds:
+        for seed in settings.head_seeds:
             item = {"head": head, "seed": seed} | vars(parts)
             with np.load(folder / held_out.category / f"full-{head}-{seed}" / "maps.npz") as maps:
                 item["device"] = str(maps["device"])

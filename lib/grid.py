@@ -24,7 +24,7 @@ def items(settings):
     names, seeds = settings.categories, settings.seeds
     runs = [f"{c}-{s}-{seed}" for c in names for s in vars(settings.students) for seed in seeds]
     found = [f"{stage} {run}" for stage in ("student", "segmentation") for run in runs]
-    heads = [f"{c}-{h}-{seed}" for c in names for h in settings.heads for seed in seeds]
+    heads = [f"{c}-{h}-{n}" for c in names for h in settings.heads for n in settings.head_seeds]
     found += [f"segmentation {head}" for head in heads]
     found += [f"{stage} {c}" for stage in ("dataset", "evaluation", "baseline") for c in names]
     found += [f"{stage}-{c}" for stage in ("pro", "figures") for c in names]
@@ -42,7 +42,7 @@ def chains(settings):
             stages = ["student", "segmentation"]
             chain = [f"{s}@{category}-{student}-{seed}" for s in stages for seed in settings.seeds]
             heads = settings.heads if student == "full" else ()
-            yield chain + [f"heads@{category}-{h}-{seed}" for h in heads for seed in settings.seeds]
+            yield chain + [f"heads@{category}-{h}-{n}" for h in heads for n in settings.head_seeds]
 
 
 def scoring(settings):
@@ -54,10 +54,13 @@ def scoring(settings):
 
 def cost(settings):
     """{phase: (trainings, steps of each)} of the whole grid."""
-    runs = len(settings.categories) * len(settings.seeds)
-    found = {f"student {name}": (runs, s.steps) for name, s in vars(settings.students).items()}
-    networks = len(vars(settings.students)) + len(settings.heads)
-    return found | {"segmentation": (runs * networks, settings.segmentation.steps)}
+    count, students = len(settings.categories), vars(settings.students)
+    runs, heads = (
+        count * len(settings.seeds),
+        count * len(settings.heads) * len(settings.head_seeds),
+    )
+    found = {f"student {name}": (runs, student.steps) for name, student in students.items()}
+    return found | {"segmentation": (runs * len(students) + heads, settings.segmentation.steps)}
 
 
 class Watch:

@@ -20,7 +20,7 @@ from pydantic.functional_validators import AfterValidator
 ROOT = Path(__file__).resolve().parents[1]
 
 Count = Annotated[int, Field(gt=0)]
-# oneDNN's AVX2 kernels for 1x1 convolutions corrupt memory or hang below a block of 8 channels.
+# Below a block of 8 channels oneDNN's AVX2 kernels for 1x1 convolutions corrupt memory.
 Channels = Annotated[int, Field(gt=0, multiple_of=8)]
 Number = Annotated[int, Field(ge=0)]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -31,7 +31,7 @@ WORDS = ("y", "n", "yes", "no", "on", "off", "true", "false", "null", "none", "n
 
 
 def check_name(name):
-    """A name becomes a folder, a cell of tables and a value on command lines."""
+    """ValueError for what cannot be a folder, a cell of a table and a value on a command line."""
     if not re.fullmatch("[A-Za-z][A-Za-z0-9_]{0,63}", name) or name.lower() in WORDS:
         raise ValueError(
             "a name is a letter and up to 63 letters, digits or _, and no word such as NA or yes"
@@ -178,14 +178,19 @@ class Params:
     students: Students
     segmentation: Segmentation
     heads: dict[Name, Head]
+    head_seeds: tuple[Number, ...]
     evaluation: Evaluation
     baseline: Baseline
     figures: Figures
 
     @model_validator(mode="after")
     def consistent(self):
-        for key in ("categories", "seeds"):
+        for key in ("categories", "seeds", "head_seeds"):
             check_once(key, getattr(self, key))
+        if self.heads and (unknown := {*self.head_seeds} - {*self.seeds}):
+            raise ValueError(
+                f"head_seeds: {min(unknown)} is not one of `seeds`, which train students"
+            )
         check_once("baseline.levels", self.baseline.levels)
         for key in ("dataset", "textures"):
             here = getattr(self, key)
@@ -233,11 +238,7 @@ def check_once(key, values):
 
 
 class UniqueKeyLoader(yaml.SafeLoader):
-    """A safe loader that refuses a key given twice and the aliases that no params file needs.
-
-    And numbers that DVC, which reads YAML 1.2, takes for others: 010 is 8 here and 10 there, 1:30.5
-    is 90.5 here and text there.
-    """
+    """A safe loader that refuses doubled keys, aliases and numbers that DVC reads otherwise."""
 
     def compose_node(self, parent, index):
         if self.check_event(yaml.AliasEvent):
@@ -246,8 +247,7 @@ class UniqueKeyLoader(yaml.SafeLoader):
 
     def construct_mapping(self, node, deep=False):
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        if twice := [key for key in keys if keys.count(key) > 1]:
-            raise yaml.YAMLError(f"key {twice[0]!r} is given twice")
+        check_once("the file", keys)
         return super().construct_mapping(node, deep)
 
     def construct_number(self, node):

@@ -6,7 +6,13 @@ from lib import grid, params
 
 SHIPPED = params.load()
 HEAD = params.Head(input="distance", l1_weight=1.0)
-PARAMS = replace(SHIPPED, categories=("bottle", "screw"), seeds=(0, 7), heads={"distance": HEAD})
+PARAMS = replace(
+    SHIPPED,
+    categories=("bottle", "screw"),
+    seeds=(0, 7),
+    heads={"distance": HEAD},
+    head_seeds=(0, 7),
+)
 
 
 def test_a_chain_trains_what_later_members_need_first():
