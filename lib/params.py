@@ -1,8 +1,7 @@
 """Load params.yaml into frozen dataclasses; an unknown, missing or mistyped key is an error.
 
-The classes are the schema: a key of params.yaml is a field here, with its type and range (pydantic
-checks them). `python -m lib.params FILE` is the pipeline's first stage: it checks params.yaml
-before anything trains and leaves FILE.
+The classes are the schema: a field is a key of params.yaml, with the type and range that pydantic
+checks. `python -m lib.params FILE`, the stage `check`, checks params.yaml and writes FILE.
 """
 
 import json
@@ -46,6 +45,19 @@ Schedule = Literal["constant", "cosine"]
 Levels = Annotated[tuple[Number, ...], Field(min_length=1, max_length=3)]
 GET = "; `make mvtec` fetches what the paper's profile needs, data/README.md says what goes where"
 section = dataclass(frozen=True, config=ConfigDict(extra="forbid", strict=True))
+
+
+@section
+class Arithmetic:
+    threads: Annotated[int, Field(gt=0, le=1024)]
+    deterministic: bool
+    precision: Literal["auto", "fp32", "bf16"]
+
+
+@section
+class Running:
+    checkpoint_seconds: Weight
+    live_log: Literal["none", "tensorboard"]
 
 
 @section
@@ -164,11 +176,8 @@ class Params:
     study: Name
     categories: Annotated[tuple[Name, ...], Field(min_length=1)]
     seeds: Annotated[tuple[Number, ...], Field(min_length=1)]
-    threads: Annotated[int, Field(gt=0, le=1024)]
-    deterministic: bool
-    precision: Literal["auto", "fp32", "bf16"]
-    checkpoint_seconds: Weight
-    live_log: Literal["none", "tensorboard"]
+    arithmetic: Arithmetic
+    running: Running
     dataset: Dataset
     textures: Textures
     teacher: Teacher
@@ -184,11 +193,12 @@ class Params:
 
     @model_validator(mode="after")
     def consistent(self):
-        for key in ("categories", "seeds"):
-            check_once(key, getattr(self, key))
-        check_once("baseline.levels", self.baseline.levels)
-        for key in ("dataset", "textures"):
-            here = getattr(self, key)
+        lists = {"categories": self.categories, "seeds": self.seeds}
+        lists |= {"baseline.levels": self.baseline.levels}
+        for key, values in lists.items():
+            if twice := [v for v in values if values.count(v) > 1]:
+                raise ValueError(f"{key}: {twice[0]!r} is given twice")
+        for key, here in (("dataset", self.dataset), ("textures", self.textures)):
             if here.source == "folder" and not (ROOT / here.root).is_dir():
                 raise ValueError(f"{key}.root: there is no folder {here.root!r}{GET}")
             if not (ROOT / here.root).exists():  # DVC watches it in any case
@@ -210,8 +220,7 @@ class Params:
         if self.textures.min_side > self.textures.max_side:
             raise ValueError(f"textures.min_side: {self.textures.min_side} is above max_side")
         weights = self.teacher.weights
-        named = weights in ("timm", "random") or weights.startswith("package:")
-        if not named and not (ROOT / weights).is_file():
+        if not re.match("(timm|random)$|package:", weights) and not (ROOT / weights).is_file():
             raise ValueError(f"teacher.weights: there is no file {weights!r}{GET}")
         if any(level not in (1, 2, 3) for levels in self.baseline.levels for level in levels):
             raise ValueError(f"baseline.levels: {self.baseline.levels} must be levels 1 to 3")
@@ -226,17 +235,9 @@ class Params:
         return replace(self.segmentation, **vars(self.heads[name]))
 
 
-def check_once(key, values):
-    """ValueError for a value given twice."""
-    if twice := [value for value in values if values.count(value) > 1]:
-        raise ValueError(f"{key}: {twice[0]!r} is given twice")
-
-
 class UniqueKeyLoader(yaml.SafeLoader):
-    """A safe loader that refuses a key given twice and the aliases that no params file needs.
-
-    And numbers that DVC, which reads YAML 1.2, takes for others: 010 is 8 here and 10 there, 1:30.5
-    is 90.5 here and text there.
+    """A safe loader that refuses doubled keys, aliases, and numbers that YAML 1.2, which DVC reads,
+    reads differently: 010 is 8 here and 10 there, 1:30.5 is 90.5 here and text there.
     """
 
     def compose_node(self, parent, index):
@@ -282,10 +283,9 @@ def load(path=None):
         inner = {e["loc"][:-1] for e in error.errors()}
         faults = [e for e in error.errors() if e["type"] != "too_short" or e["loc"] not in inner]
         raise ValueError("\n".join(describe(path.name, e) for e in faults)) from None
-    except RecursionError:
-        raise ValueError(f"{path.name}: not a valid params file: nested too deeply") from None
-    except (yaml.YAMLError, TypeError, ValueError) as error:
-        reason = " ".join(str(error).split())
+    except (yaml.YAMLError, TypeError, ValueError, RecursionError) as error:
+        deep = isinstance(error, RecursionError)
+        reason = "nested too deeply" if deep else " ".join(str(error).split())
         raise ValueError(f"{path.name}: not a valid params file: {reason}") from None
 
 

@@ -193,7 +193,7 @@ def tiny():
     rates = {"learning_rate_residual": 0.1, "learning_rate_head": 0.01}
     return replace(
         shipped,
-        precision="fp32",
+        arithmetic=replace(shipped.arithmetic, precision="fp32"),
         students=replace(shipped.students, full=student),
         segmentation=replace(
             shipped.segmentation, channels=16, gamma=4.0, l1_weight=1.0, **short, **rates

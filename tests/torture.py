@@ -229,7 +229,7 @@ def save_often(clone):
     """A checkpoint each second, so that few kills come before a training's first."""
     path = clone / "params.yaml"
     text = path.read_text("utf-8")
-    path.write_text(re.sub(r"(?m)^checkpoint_seconds: \d+", "checkpoint_seconds: 1", text), "utf-8")
+    path.write_text(re.sub(r"checkpoint_seconds: \d+", "checkpoint_seconds: 1", text), "utf-8")
 
 
 def seconds_of(reference):
