@@ -153,7 +153,39 @@ def upstream_only(reason):
     return not any(name == "params.yaml" for name in reason["changed deps"])
 
 
-def test_bad_parameters_stop_the_first_stage(finished):
+def edit(path, old, new):
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+def stale_after_sources(clone):
+    """What `dvc status` names once the stage `sources` ran on edited modules; undoes the edits."""
+    try:
+        status, output = dvc("repro", "-s", "sources", cwd=clone)
+        assert status == 0 and "Running stage 'sources'" in output, output
+        status, output = dvc("status", "--json", "dvc.yaml", cwd=clone)
+        assert status == 0, output
+        return set(json.loads(output))
+    finally:
+        git("checkout", "-q", "lib", "dvc.lock", cwd=clone)
+        assert dvc("checkout", "-q", "sources", cwd=clone)[0] == 0
+
+
+def test_a_comment_makes_nothing_stale(finished):
+    edit(finished / "lib/losses.py", '"""', '"""Reworded. ')
+    edit(finished / "lib/networks.py", "\n\n", "\n\n# a new comment\n\n")
+    assert stale_after_sources(finished) == set()
+
+
+def test_code_makes_only_its_readers_stale(finished):
+    edit(finished / "lib/plots.py", "\n\n\n", "\nADDED = 1\n\n\n")
+    assert stale_after_sources(finished) == FIGURES | PRO | EXPLORE | {"ablations", "site"}
+    edit(finished / "lib/losses.py", "\n\n\n", "\nADDED = 1\n\n\n")
+    assert stale_after_sources(finished) >= NETWORKS | SCORES | BASELINE
+
+
+def test_bad_parameters_stop_the_pipeline(finished):
     change(finished, figures__colour="red")
     try:
         status, output = dvc("repro", cwd=finished)
