@@ -6,7 +6,7 @@ STAMP := .venv/.installed
 # `python` in the commands of dvc.yaml is the environment's.
 ACTIVE := PATH="$(CURDIR)/$(BIN):$$PATH"
 DVC := $(ACTIVE) $(BIN)/python -m dvc
-# Items of the grid that train side by side, each on `threads` cores of params.yaml. Whatever is left
+# Items of the grid that train side by side, each on `arithmetic.threads` cores. Whatever is left
 # undone by them, `dvc repro` does at the end.
 JOBS ?= $(shell nproc 2> /dev/null || echo 2)
 

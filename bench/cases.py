@@ -98,13 +98,15 @@ def choose(quick=False, full=False, tiny=False):
     return sizes
 
 
-def profile(name, **top):
-    """profiles/<name>.yaml without need of files; top: changed keys of the first level.
+def profile(name, **changed):
+    """profiles/<name>.yaml without need of files; changed: keys of `arithmetic` or `running`.
 
     Rates are small, as a random teacher is no guide, and checkpoints are left out.
     """
     raw = yaml.safe_load((params.ROOT / f"profiles/{name}.yaml").read_text("utf-8"))
-    raw |= {"checkpoint_seconds": 1.0e9} | top
+    changed = {"checkpoint_seconds": 1.0e9} | changed
+    for key, value in changed.items():
+        raw["running" if key in raw["running"] else "arithmetic"][key] = value
     raw["dataset"]["source"] = "elpv"
     raw["textures"] |= {"source": "skimage", "root": "requirements.txt"}
     raw["teacher"]["weights"] = "random"
@@ -135,9 +137,9 @@ class Task:
             network.to(device())
 
     @classmethod
-    def paper(cls, sizes, **top):
+    def paper(cls, sizes, **changed):
         """The paper's sizes, with as large a batch as `sizes` says."""
-        settings = profile("paper", threads=sizes.threads, **top)
+        settings = profile("paper", threads=sizes.threads, **changed)
         full = replace(settings.students.full, width=sizes.width, batch_size=sizes.batch)
         head = replace(settings.segmentation, channels=sizes.channels, batch_size=sizes.batch)
         students = replace(settings.students, full=full)

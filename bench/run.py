@@ -88,7 +88,7 @@ def auto():
 def steps(task, name, peaks):
     """Rows of the training steps of a task, with work, share of the peak and memory."""
     sizes, settings = task.sizes, task.settings
-    threads = settings.threads
+    threads = settings.arithmetic.threads
     precision = {"ours": auto(), "plain": "fp32"}
     batches = {"student": settings.students.full, "segmentation": settings.segmentation}
     for phase, rows in PHASES[name].items():
@@ -265,9 +265,10 @@ def two_ways(task, section, ways):
 @contextmanager
 def arithmetic(settings, deterministic):
     """The study's arithmetic with another `deterministic`."""
-    fix_arithmetic(settings.threads, deterministic)
+    threads = settings.arithmetic.threads
+    fix_arithmetic(threads, deterministic)
     yield
-    fix_arithmetic(settings.threads, settings.deterministic)
+    fix_arithmetic(threads, settings.arithmetic.deterministic)
 
 
 def determinism(task):
@@ -285,7 +286,8 @@ def captures(task):
 
 def checkpoints(sizes):
     """Rows of the checkpoints, and which share of the time between two of them one takes."""
-    every = yaml.safe_load((ROOT / "params.yaml").read_text("utf-8"))["checkpoint_seconds"]
+    shipped = yaml.safe_load((ROOT / "params.yaml").read_text("utf-8"))
+    every = shipped["running"]["checkpoint_seconds"]
     builders = cases.Task.paper(sizes, checkpoint_seconds=0.0).contenders()
     for case in ("student", "segmentation"):
         taken = cases.checkpoints(builders[case], sizes.repetitions)

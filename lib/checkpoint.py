@@ -16,19 +16,17 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from lib import sources
 from lib.devices import device_name
 
 FOLDER = Path(__file__).parents[1] / ".checkpoints"
-CODE = ("anomaly_map", "batches", "checkpoint", "corruption", "devices", "interruption", "losses",
-        "memory", "networks", "teacher", "training", "upsampled")  # fmt: skip
 
 
 def fingerprint(*parts):
     """Hash of what decides a training: settings, arrays, state dicts, code, libraries, device."""
     libraries = f"torch {torch.__version__}, timm {version('timm')}"
     digest = hashlib.sha256(f"{libraries}, {device_name()}".encode())
-    for name in CODE:
-        digest.update((Path(__file__).parent / f"{name}.py").read_bytes())
+    digest.update(repr(sources.modules(f"import lib.training, {__name__}", __name__)).encode())
     for part in parts:
         for value in part.values() if isinstance(part, dict) else [part]:
             value = value.detach().cpu().numpy() if torch.is_tensor(value) else value

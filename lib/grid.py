@@ -28,7 +28,7 @@ def items(settings):
     found += [f"segmentation {head}" for head in heads]
     found += [f"{stage} {c}" for stage in ("dataset", "evaluation", "baseline") for c in names]
     found += [f"{stage}-{c}" for stage in ("pro", "figures") for c in names]
-    return [*found, "textures", "ablations", "paper", "explore", "report"]
+    return [*found, "textures", "ablations", "paper", "explore"]
 
 
 def chains(settings):

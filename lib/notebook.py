@@ -23,6 +23,7 @@ if __name__ == "__main__":
 
 import yaml
 
+from lib import sources
 from lib.params import ROOT
 from lib.progress import Display
 
@@ -74,7 +75,11 @@ def run(notebook, output, parameters):
 
 def _finish(notebook, output, parameters, item, evidence):
     """`run`, once nobody else is at it."""
-    started, clock, before = datetime.now(UTC), time.monotonic(), _inputs(notebook)
+    started, clock = datetime.now(UTC), time.monotonic()
+    before = _inputs(notebook) | _listed(notebook)
+    _refuse_changes(
+        item, notebook, before, "since the stage `sources` listed it: run `dvc repro sources` first"
+    )
     try:
         executed = _execute(notebook, evidence, parameters, item)
     except (PapermillExecutionError, DeadKernelError) as error:
@@ -82,12 +87,11 @@ def _finish(notebook, output, parameters, item, evidence):
             f"\n{item}: {_shown(notebook)} failed {_reason(error)}\n"
             f"The notebook up to there, with the traceback: {_shown(evidence)}"
         ) from error
-    if changed := [name for name, content in _inputs(notebook).items() if content != before[name]]:
-        raise NotebookError(
-            f"{item}: {', '.join(map(str, changed))} changed while it ran, and DVC would take the "
-            "result for one of the new content; run it again: a training goes on from its last "
-            "checkpoint unless the change is about it"
-        )
+    _refuse_changes(
+        item, notebook, before,
+        "while it ran, and DVC would take the result for one of other content; run it again: a "
+        "training goes on from its last checkpoint unless the change is about it",
+    )  # fmt: skip
     with whole(output) as unfinished:
         unfinished.write_text(nbformat.writes(_tidied(executed)) + "\n", encoding="utf-8")
     _log_time(notebook.name, item, started, time.monotonic() - clock)
@@ -96,16 +100,30 @@ def _finish(notebook, output, parameters, item, evidence):
 
 
 def _inputs(notebook):
-    """{name: content} of what may be edited during a run: the notebook, and the modules and
-    sections of params.yaml that dvc.yaml names for this stage, which DVC reads once it has ended.
+    """{name: content} of what may be edited during a run: the notebook, the modules that it uses,
+    and the sections of params.yaml that dvc.yaml names for this stage.
     """
-    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text("utf-8"))["stages"] if STAGE else {}
-    stage = stages.get(STAGE, {})
-    files = [ROOT / name for name in stage.get("deps", ()) if name.endswith(".py")]
-    found = {_shown(path): path.read_bytes() for path in [notebook, *files]}
-    sections = {name.partition(".")[0] for name in stage.get("params", ())}
+    found = {str(_shown(notebook)): notebook.read_bytes()}
+    if not STAGE:
+        return found
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text("utf-8"))["stages"]
+    sections = {name.partition(".")[0] for name in stages[STAGE].get("params", ())}
     numbers = yaml.safe_load((ROOT / "params.yaml").read_text("utf-8")) if sections else {}
-    return found | {f"{name} in params.yaml": numbers.get(name) for name in sorted(sections)}
+    found |= {f"{name} in params.yaml": numbers.get(name) for name in sections}
+    return found | sources.used(notebook.stem)
+
+
+def _listed(notebook):
+    """The modules as the stage `sources` found them: DVC goes by these, whatever runs now."""
+    path = ROOT / "results" / "sources" / notebook.stem
+    return dict(map(str.split, path.read_text("utf-8").splitlines())) if STAGE else {}
+
+
+def _refuse_changes(item, notebook, before, when):
+    """NotebookError where an input is not what it was."""
+    now = _inputs(notebook)
+    if changed := sorted(name for name in now | before if now.get(name) != before.get(name)):
+        raise NotebookError(f"{item}: {', '.join(changed)} changed {when}")
 
 
 def _check_parameters(notebook, parameters):

@@ -1,8 +1,7 @@
 """Load params.yaml into frozen dataclasses; an unknown, missing or mistyped key is an error.
 
-The classes are the schema: a key of params.yaml is a field here, with its type and range (pydantic
-checks them). `python -m lib.params FILE` is the pipeline's first stage: it checks params.yaml
-before anything trains and leaves FILE.
+The classes are the schema: a field is a key of params.yaml, with the type and range that pydantic
+checks. `python -m lib.params FILE`, the stage `check`, checks params.yaml and writes FILE.
 """
 
 import json
@@ -45,6 +44,19 @@ Schedule = Literal["constant", "cosine"]
 Levels = Annotated[tuple[Number, ...], Field(min_length=1, max_length=3)]
 GET = "; `make mvtec` fetches what the paper's profile needs, data/README.md says what goes where"
 section = dataclass(frozen=True, config=ConfigDict(extra="forbid", strict=True))
+
+
+@section
+class Arithmetic:
+    threads: Annotated[int, Field(gt=0, le=1024)]
+    deterministic: bool
+    precision: Literal["auto", "fp32", "bf16"]
+
+
+@section
+class Running:
+    checkpoint_seconds: Weight
+    live_log: Literal["none", "tensorboard"]
 
 
 @section
@@ -164,11 +176,8 @@ class Params:
     study: Name
     categories: Annotated[tuple[Name, ...], Field(min_length=1)]
     seeds: Annotated[tuple[Number, ...], Field(min_length=1)]
-    threads: Annotated[int, Field(gt=0, le=1024)]
-    deterministic: bool
-    precision: Literal["auto", "fp32", "bf16"]
-    checkpoint_seconds: Weight
-    live_log: Literal["none", "tensorboard"]
+    arithmetic: Arithmetic
+    running: Running
     dataset: Dataset
     textures: Textures
     teacher: Teacher
@@ -188,12 +197,9 @@ class Params:
         for key in ("categories", "seeds", "head_seeds"):
             check_once(key, getattr(self, key))
         if self.heads and (unknown := {*self.head_seeds} - {*self.seeds}):
-            raise ValueError(
-                f"head_seeds: {min(unknown)} is not one of `seeds`, which train students"
-            )
+            raise ValueError(f"head_seeds: {min(unknown)} is not one of `seeds`")
         check_once("baseline.levels", self.baseline.levels)
-        for key in ("dataset", "textures"):
-            here = getattr(self, key)
+        for key, here in (("dataset", self.dataset), ("textures", self.textures)):
             if here.source == "folder" and not (ROOT / here.root).is_dir():
                 raise ValueError(f"{key}.root: there is no folder {here.root!r}{GET}")
             if not (ROOT / here.root).exists():  # DVC watches it in any case
@@ -208,17 +214,13 @@ class Params:
                     f"dataset.archive_size {self.dataset.archive_size}{GET}"
                 )
         if taken := {"method", *vars(self.students)} & self.heads.keys():
-            raise ValueError(
-                f"heads: {min(taken)!r} is the name of a student or of the segmentation section; "
-                "take another"
-            )
+            raise ValueError(f"heads: {min(taken)!r} names a student or the method; take another")
         if self.textures.min_side > self.textures.max_side:
             raise ValueError(f"textures.min_side: {self.textures.min_side} is above max_side")
-        weights = self.teacher.weights
-        named = weights in ("timm", "random") or weights.startswith("package:")
-        if not named and not (ROOT / weights).is_file():
-            raise ValueError(f"teacher.weights: there is no file {weights!r}{GET}")
-        if any(level not in (1, 2, 3) for levels in self.baseline.levels for level in levels):
+        named = re.match("(timm|random)$|package:", self.teacher.weights)
+        if not named and not (ROOT / self.teacher.weights).is_file():
+            raise ValueError(f"teacher.weights: there is no file {self.teacher.weights!r}{GET}")
+        if not {1, 2, 3}.issuperset(sum(self.baseline.levels, ())):
             raise ValueError(f"baseline.levels: {self.baseline.levels} must be levels 1 to 3")
         return self
 
@@ -282,10 +284,9 @@ def load(path=None):
         inner = {e["loc"][:-1] for e in error.errors()}
         faults = [e for e in error.errors() if e["type"] != "too_short" or e["loc"] not in inner]
         raise ValueError("\n".join(describe(path.name, e) for e in faults)) from None
-    except RecursionError:
-        raise ValueError(f"{path.name}: not a valid params file: nested too deeply") from None
-    except (yaml.YAMLError, TypeError, ValueError) as error:
-        reason = " ".join(str(error).split())
+    except (yaml.YAMLError, TypeError, ValueError, RecursionError) as error:
+        deep = isinstance(error, RecursionError)
+        reason = "nested too deeply" if deep else " ".join(str(error).split())
         raise ValueError(f"{path.name}: not a valid params file: {reason}") from None
 
 
@@ -305,8 +306,7 @@ def describe(name, error):
     if error["type"] == "value_error" and not error["loc"]:
         return f"{name}: {message}"
     hint = "; write 0.001 or 1.0e-3, not 1e-3" if error["type"] == "float_type" else ""
-    value = repr(error["input"])
-    value = value if len(value) <= 100 else f"{value[:97]}..."
+    value = f"{value[:97]}..." if len(value := repr(error["input"])) > 100 else value
     return f"{name}: {key}: {value}: {message}{hint}"
 
 

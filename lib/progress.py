@@ -20,7 +20,7 @@ NOTEBOOKS = {"heads": "segmentation"}
 
 
 class Steps:
-    """Says how a training goes on stderr, and to TensorBoard if `live_log` says so.
+    """Says how a training goes on stderr, and to TensorBoard if `running.live_log` says so.
 
     Starts its clock when made; `first`: steps that an interrupted run had already done.
     """
@@ -53,7 +53,7 @@ def live_writer(live_log, name):
     except ImportError as error:
         raise ImportError(
             "live_log: tensorboard needs a package that the study does without: "
-            "`pip install tensorboard`, or set live_log: none in params.yaml"
+            "`pip install tensorboard`, or set running.live_log: none in params.yaml"
         ) from error
     return SummaryWriter(LOGS / "live" / os.environ.get("STUDY_ITEM", name))
 

@@ -219,7 +219,7 @@ def copy_headline_notebooks(params):
 def page(params, tables, notebooks):
     """reports/<study>/README.md: headline table, questions, figures, links to every notebook."""
     up = os.path.relpath(ROOT, ROOT / "reports" / params.study)
-    named = [f"rendered/{params.study}/{name}.ipynb" for name in ("ablations", "paper", "report")]
+    named = [f"rendered/{params.study}/{name}.ipynb" for name in ("ablations", "paper")]
     for kind in ("figures", "pro"):
         named += [f"rendered/{params.study}/{kind}-{name}.ipynb" for name in params.categories]
     links = [f"- [{os.path.basename(path)}]({up}/{path})" for path in [*named, *notebooks]]

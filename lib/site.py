@@ -22,7 +22,6 @@ from lib.params import ROOT
 
 TEMPLATES = ROOT / "templates"
 NOTEBOOKS = (  # what each kind of notebook answers, in the order to read them
-    ("report", "the study on one page"),
     ("ablations", "which parts matter"),
     ("paper", "beside the paper's figures"),
     ("figures", "where it looks, and where it fails"),

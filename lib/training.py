@@ -27,7 +27,7 @@ def make_teacher(params):
     Settles the arithmetic first (`fix_arithmetic`). One thread is enough for small networks, which
     gain more from two items side by side than from two threads.
     """
-    fix_arithmetic(params.threads, params.deterministic)
+    fix_arithmetic(params.arithmetic.threads, params.arithmetic.deterministic)
     teacher = params.teacher
     network = Teacher(teacher.backbone, teacher.weights, teacher.levels)
     fold_batch_norm(network.features, torch.zeros(1, 3, 64, 64))
@@ -51,7 +51,7 @@ def optimise(step_loss, network, groups, settings, params, batches, key, name):
     rate = {"constant": lambda _: 1.0, "cosine": lambda i: (1 + math.cos(math.pi * i / steps)) / 2}
     schedule = torch.optim.lr_scheduler.LambdaLR(sgd, rate[settings.schedule])
     parts = {"network": network, "sgd": sgd, "schedule": schedule, "batches": batches}
-    checkpoint, step = Checkpoint(key, params.checkpoint_seconds), 0
+    checkpoint, step = Checkpoint(key, params.running.checkpoint_seconds), 0
     if saved := checkpoint.load(name):
         step, history = saved["step"], saved["history"]
         for part, state in saved["parts"].items():
@@ -65,7 +65,7 @@ def optimise(step_loss, network, groups, settings, params, batches, key, name):
 
     if device().type == "cuda" and batches.resident:
         differentiate = Captured(differentiate, batches.generator)
-    progress = Steps(name, steps, settings.batch_size, params.live_log, first=step)
+    progress = Steps(name, steps, settings.batch_size, params.running.live_log, first=step)
     every = max(1, steps // 50)
     while step < steps:
         batches.draw()
@@ -101,12 +101,12 @@ def train_student(teacher, images, textures, params, category, name, seed):
     batches = Batches(images, textures, settings.batch_size, params, category, seed)
     known = None
     if not batches.augmented:  # the answer to an image never changes: one pass over them is enough
-        with autocast(params.precision):
+        with autocast(params.arithmetic.precision):
             known = teacher_levels(teacher, images)
 
     def step_loss():
         normal, corrupted, _ = batches.make()
-        with autocast(params.precision):
+        with autocast(params.arithmetic.precision):
             if not settings.denoising:  # officially these pass, too, and count in its statistics
                 with torch.no_grad():
                     student(to_input(teacher, corrupted))
@@ -145,11 +145,11 @@ def train_segmentation(teacher, student, images, textures, params, category, see
         seen = to_input(teacher, corrupted)
         return segmentation_input(teacher(seen), frozen(seen), settings.input)
 
-    shown = Ahead(batches, disagreement, params.precision)
+    shown = Ahead(batches, disagreement, params.arithmetic.precision)
 
     def step_loss():
         levels, mask = shown.make()
-        with autocast(params.precision):
+        with autocast(params.arithmetic.precision):
             prediction = network(levels)
         target = downsample_mask(mask, prediction.shape[-2:])
         focal = focal_loss(prediction, target, settings.gamma)
@@ -168,8 +168,8 @@ def train_segmentation(teacher, student, images, textures, params, category, see
 
 def training_key(params, settings, category, seed, teacher, *data):
     """Name of the checkpoint: the hash of everything that decides a training."""
-    kept = ("threads", "deterministic", "precision", "teacher", "augmentation", "corruption")
-    chosen = [getattr(params, section) for section in (*kept, "optimiser")]
+    kept = ("arithmetic", "teacher", "augmentation", "corruption", "optimiser")
+    chosen = [getattr(params, section) for section in kept]
     return fingerprint(*chosen, settings, category, seed, teacher.state_dict(), *data)
 
 

@@ -66,7 +66,7 @@ def copy_of_repository(target):
 def make_tiny(clone):
     """Parameters that run every stage in seconds, and write a checkpoint after each step."""
     change(clone, study="tiny", seeds=[0], dataset__image_size=64, textures__count=20)
-    change(clone, checkpoint_seconds=0.0)
+    change(clone, running__checkpoint_seconds=0.0)
     change(clone, segmentation__steps=2, segmentation__batch_size=4, segmentation__channels=8)
     change(clone, baseline__bank_size=200, figures__examples=1)
     change(clone, heads={"distance": {"input": "distance", "l1_weight": 1.0}})

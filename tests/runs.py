@@ -20,7 +20,7 @@ def tiny(steps=2, **augmentation):
     students = {k: replace(v, width=8, **short) for k, v in vars(SHIPPED.students).items()}
     return replace(
         SHIPPED,
-        precision="fp32",
+        arithmetic=replace(SHIPPED.arithmetic, precision="fp32"),
         students=replace(SHIPPED.students, **students),
         segmentation=replace(SHIPPED.segmentation, channels=8, **short),
         augmentation=replace(SHIPPED.augmentation, **augmentation),

@@ -3,22 +3,22 @@
 import errno
 import itertools
 import os
-import shutil
 from dataclasses import replace
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
 import torch
 from runs import IMAGES, SHIPPED, TEXTURES, identical, network_of, state, student_of, tiny
 
-from lib import checkpoint, training
+from lib import checkpoint, sources, training
 from lib.checkpoint import Checkpoint, fingerprint
 from lib.devices import Captured
 from lib.teacher import Teacher
 
 STEPS, KILLED_AT = 6, 4
-NEVER = 1e9  # seconds
+NEVER = replace(SHIPPED.running, checkpoint_seconds=1e9)
 ITEM = "student nut-full-0"
 LOSSES = {"student": "cosine_distance_loss", "segmentation": "focal_loss"}
 AUGMENTATION = {"augmented": {"flips": True, "rotation": {"default": "right_angles"}}}
@@ -48,7 +48,7 @@ def frozen(teacher):
 def train(teacher, frozen, monkeypatch):
     """Train one phase, to the end or until killed in a step; notes the steps it took."""
     settings = {
-        name: replace(tiny(STEPS, **rules), checkpoint_seconds=0.0)
+        name: replace(tiny(STEPS, **rules), running=replace(NEVER, checkpoint_seconds=0.0))
         for name, rules in AUGMENTATION.items()
     }
 
@@ -78,7 +78,7 @@ def killed(train, *arguments, **options):
 
 def uninterrupted(train, *arguments, **options):
     """What comes out where no checkpoint is written or read."""
-    return train(*arguments, **options, checkpoint_seconds=NEVER)
+    return train(*arguments, **options, running=NEVER)
 
 
 def same(one, other):
@@ -117,12 +117,12 @@ def test_the_last_written_state_counts_and_later_steps_are_taken_again(train, mo
     with monkeypatch.context() as patch:
         patch.setattr(Checkpoint, "due", lambda _: train.steps == 2)
         killed(train)
-    resumed = train(checkpoint_seconds=NEVER)  # how often is no part of what is trained
+    resumed = train(running=NEVER)  # how often is no part of what is trained
     assert train.steps == STEPS - 2 and same(resumed, whole)
 
 
 def test_nothing_is_written_before_it_is_due(train, folder):
-    killed(train, checkpoint_seconds=NEVER)
+    killed(train, running=NEVER)
     assert left(folder) == []
     train()
     assert train.steps == STEPS
@@ -178,7 +178,7 @@ def test_one_phase_or_setting_never_continues_another(train, folder):
     killed(train, "student", "still")
     killed(train, "student", optimiser=replace(SHIPPED.optimiser, momentum=0.8))
     assert len(left(folder)) == 4
-    train("student", threads=SHIPPED.threads + 1)
+    train("student", arithmetic=CHANGED["threads"])
     assert train.steps == STEPS
 
 
@@ -218,7 +218,7 @@ def test_a_damaged_checkpoint_is_dropped_and_training_starts_anew(train, folder,
     (name,) = left(folder)
     damage(kind, folder / ITEM / name)
     capsys.readouterr()
-    again = train(checkpoint_seconds=NEVER)
+    again = train(running=NEVER)
     assert f"student full: damaged {name} dropped" in capsys.readouterr().err
     assert train.steps == STEPS and same(again, whole) and left(folder) == []
 
@@ -286,13 +286,14 @@ def one_more(array):
     return array
 
 
+ARITHMETIC = SHIPPED.arithmetic
 CHANGED = {
     "seed": 1,
     "category": "bolt",
     "settings": replace(SHIPPED.segmentation, gamma=3.0),
-    "threads": SHIPPED.threads + 1,
-    "deterministic": not SHIPPED.deterministic,
-    "precision": "bf16",
+    "threads": replace(ARITHMETIC, threads=ARITHMETIC.threads + 1),
+    "deterministic": replace(ARITHMETIC, deterministic=not ARITHMETIC.deterministic),
+    "precision": replace(ARITHMETIC, precision="bf16"),
     "augmentation": replace(SHIPPED.augmentation, fill=113),
     "corruption": replace(SHIPPED.corruption, threshold=0.4),
     "optimiser": replace(SHIPPED.optimiser, momentum=0.8),
@@ -303,7 +304,8 @@ CHANGED = {
 
 @pytest.mark.parametrize("name", CHANGED)
 def test_whatever_decides_a_training_changes_its_name(key, name):
-    assert key() == key() and key(**{name: CHANGED[name]}) != key()
+    section = "arithmetic" if hasattr(ARITHMETIC, name) else name
+    assert key() == key() and key(**{section: CHANGED[name]}) != key()
 
 
 def test_other_weights_change_its_name(key, teacher, frozen):
@@ -313,7 +315,7 @@ def test_other_weights_change_its_name(key, teacher, frozen):
 
 
 def test_what_changes_no_result_keeps_its_name(key):
-    others = {"study": "other", "checkpoint_seconds": 1.0, "seeds": (7,), "heads": {}}
+    others = {"study": "other", "running": NEVER, "seeds": (7,), "heads": {}}
     others |= {"evaluation": replace(SHIPPED.evaluation, top_pixels=1), "categories": ("a", "b")}
     assert key(**others) == key()
     plain = fingerprint(IMAGES)  # kind of container and memory layout do not count
@@ -321,33 +323,20 @@ def test_what_changes_no_result_keeps_its_name(key):
     assert fingerprint(np.asfortranarray(IMAGES)) == plain
 
 
-def test_code_torch_and_device_change_its_name(tmp_path, monkeypatch):
+def test_code_torch_and_device_change_its_name(monkeypatch):
     before = fingerprint(1)
     for patched, name in ((checkpoint, "device_name"), (torch, "__version__")):
         with monkeypatch.context() as patch:
             patch.setattr(patched, name, "other" if name == "__version__" else lambda: "other")
             assert fingerprint(1) != before
-    lib = Path(checkpoint.__file__).parent
-    for path in lib.glob("*.py"):
-        shutil.copy(path, tmp_path)
-    monkeypatch.setattr(checkpoint, "__file__", str(tmp_path / "checkpoint.py"))
-    assert fingerprint(1) == before
-    for name in checkpoint.CODE:
-        with (tmp_path / f"{name}.py").open("a") as file:
-            file.write("# changed\n")
-        assert fingerprint(1) != before
-        shutil.copy(lib / f"{name}.py", tmp_path)
+    monkeypatch.setattr(sources, "modules", lambda *_: {"lib/losses.py": "edited"})
+    assert fingerprint(1) != before
 
 
 def test_all_code_that_trains_is_counted():
-    """Every module of lib that training imports, directly or not.
-
-    compat only helps to import, progress only shows.
-    """
-    lib, found, todo = Path(checkpoint.__file__).parent, set(), {"training"}
-    while todo:
-        found |= (now := todo)
-        lines = "\n".join((lib / f"{name}.py").read_text("utf-8") for name in now).splitlines()
-        imports = [line.split() for line in lines if line.lstrip().startswith("from lib.")]
-        todo = {words[1].removeprefix("lib.") for words in imports} - found
-    assert found - {"compat", "progress"} == set(checkpoint.CODE)
+    with mock.patch.object(sources, "modules", wraps=sources.modules) as asked:
+        fingerprint(1)
+    counted = sources.modules(*asked.call_args.args)
+    student = sources.used("student")
+    assert student.pop("lib/category.py")  # the images themselves are counted
+    assert counted == student

@@ -1,6 +1,5 @@
 """What hosts of repositories and package tools read: citation, changelog, hooks, environments."""
 
-import ast
 import re
 import shlex
 import shutil
@@ -143,34 +142,3 @@ def test_what_is_installed_is_what_is_pinned():
         if found != pin:
             differing[name] = (pin, found)
     assert not differing, f"make env: {differing}"
-
-
-STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text("utf-8"))["stages"]
-SHOWN = {"params", "progress", "compat"}  # read as params.yaml, or change no result
-UNUSED = {stage: {"plots"} for stage in ("dataset", "textures", "student", "segmentation", "heads")}
-# It takes the teacher alone from lib/training.py.
-UNUSED |= {"baseline": {"batches", "checkpoint", "corruption", "networks", "upsampled"}}
-
-
-def modules(code):
-    """The modules of lib that Python code imports, and those that they import."""
-    found = set()
-    for node in ast.walk(ast.parse(code)):
-        if isinstance(node, ast.ImportFrom) and node.module == "lib":
-            found |= {name.name for name in node.names}
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("lib."):
-            found.add(node.module.removeprefix("lib."))
-    texts = ((ROOT / f"lib/{name}.py").read_text("utf-8") for name in found)
-    return found.union(*map(modules, texts))
-
-
-@pytest.mark.parametrize("stage", [stage for stage in STAGES if stage != "check"])
-def test_a_stage_depends_on_the_code_that_it_runs(stage):
-    listed = [Path(path) for path in STAGES[stage]["deps"]]
-    books = [path for path in listed if path.suffix == ".ipynb" and path.parts[0] == "notebooks"]
-    cells = [c for path in books for c in nbformat.read(ROOT / path, as_version=4).cells]
-    code = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
-    if not books:
-        code = f"from lib import {stage}"
-    expected = modules(code) - SHOWN - UNUSED.get(stage, set())
-    assert {path.stem for path in listed if path.parts[0] == "lib"} == expected

@@ -8,12 +8,13 @@ import sys
 import nbformat
 import pytest
 
-from lib import notebook
+from lib import notebook, sources
 
 
 @pytest.fixture
 def root(tmp_path, monkeypatch):
     monkeypatch.setattr(notebook, "ROOT", tmp_path)
+    monkeypatch.setattr(sources, "ROOT", tmp_path)
     return tmp_path
 
 
@@ -63,27 +64,41 @@ def test_failing_cell_gives_one_message_and_evidence_but_no_output(root, capsys)
     assert not list((root / "rendered").iterdir())
 
 
+@pytest.fixture
+def stage(root, monkeypatch):
+    """A function that writes the notebook of a stage `student`; what it uses is listed."""
+    stage = {"params": ["students.${item.student}"]}
+    (root / "dvc.yaml").write_text(json.dumps({"stages": {"student": stage}}))
+    (root / "params.yaml").write_text("students: {full: 1}\nfigures: 1\n")
+    for folder in ("lib", "notebooks"):
+        (root / folder).mkdir()
+    for name in ("losses", "plots"):
+        (root / "lib" / f"{name}.py").write_text("ONE = 1")
+    monkeypatch.setattr(notebook, "STAGE", "student")
+
+    def stage(cell):
+        cells = "if seed:\n    from lib import losses", cell
+        source = write(root / "notebooks" / "student.ipynb", *cells)
+        sources.main(root / "results" / "sources")
+        return source
+
+    return stage
+
+
 EDITED = {  # while the student's notebook runs: path, new content, what the message names
     "its own section": ("params.yaml", "students: {full: 2}\nfigures: 1\n", "students in params"),
     "another section": ("params.yaml", "students: {full: 1}\nfigures: 2\n", None),
-    "a module of the stage": ("lib/losses.py", "TWO = 2", "lib/losses.py changed"),
-    "another module": ("lib/plots.py", "TWO = 2", None),
+    "a module that it uses": ("lib/losses.py", "ONE = 2", "lib/losses.py changed"),
+    "a comment": ("lib/losses.py", "ONE = 1  # of two", None),
+    "another module": ("lib/plots.py", "ONE = 2", None),
 }
 
 
 @pytest.mark.parametrize("name", EDITED)
-def test_what_changes_while_it_runs_is_no_cause_of_its_result(name, root, monkeypatch, capsys):
-    """DVC hashes what a stage depends on once it has ended."""
+def test_what_changes_while_it_runs_is_no_cause_of_its_result(name, root, stage, capsys):
     path, content, told = EDITED[name]
-    stage = {"deps": ["lib/losses.py", "data"], "params": ["students.${item.student}"]}
-    (root / "dvc.yaml").write_text(json.dumps({"stages": {"student": stage}}))
-    (root / "params.yaml").write_text("students: {full: 1}\nfigures: 1\n")
-    (root / "lib").mkdir()
-    (root / "lib" / "losses.py").write_text("ONE = 1")
-    (root / "lib" / "plots.py").write_text("ONE = 1")
-    monkeypatch.setattr(notebook, "STAGE", "student")
     edit = f"import pathlib\npathlib.Path({str(root / path)!r}).write_text({content!r})"
-    source, output = write(root / "student.ipynb", edit), root / "bottle-full-0.ipynb"
+    source, output = stage(edit), root / "bottle-full-0.ipynb"
     kept = root / ".checkpoints" / "student bottle-full-0" / "key.pt"
     kept.parent.mkdir(parents=True)
     kept.touch()
@@ -91,6 +106,15 @@ def test_what_changes_while_it_runs_is_no_cause_of_its_result(name, root, monkey
     assert output.exists() == (told is None) and kept.exists() == bool(told)
     if told:
         assert told in capsys.readouterr().err
+
+
+def test_code_that_is_not_the_listed_one_does_not_run(root, stage, capsys):
+    """DVC would take the result for one of the listed code."""
+    source = stage("import pathlib\npathlib.Path('ran').touch()")
+    (root / "lib" / "losses.py").write_text("ONE = 2")
+    assert notebook.main([source, str(root / "bottle-full-0.ipynb")]) == 1
+    assert "lib/losses.py changed since the stage `sources`" in capsys.readouterr().err
+    assert not (root / "ran").exists()
 
 
 def test_checkpoints_of_an_item_go_once_its_notebook_is_finished(root):

@@ -38,7 +38,6 @@ def test_rendered_notebooks_hold_figures_and_no_errors(finished):
     assert {
         "ablations.ipynb",
         "explore.ipynb",
-        "report.ipynb",
         "figures-monocrystalline.ipynb",
     } <= names
     figures = 0
@@ -115,21 +114,19 @@ ALWAYS = {"check", "site"}  # these read params.yaml as a whole; one checks it, 
 @pytest.mark.parametrize(
     ("key", "value", "stale"),
     [
-        ("threads", 2, NETWORKS | BASELINE | EXPLORE),
-        ("deterministic", True, NETWORKS | BASELINE | EXPLORE),
-        ("precision", "fp32", NETWORKS),
-        ("checkpoint_seconds", 1, set()),
-        ("live_log", "tensorboard", set()),
-        ("dataset__archive_size", 1, {"archive"} | DATA | {"report"}),
-        ("dataset__split_seed", 1, DATA | {"report"}),
+        ("arithmetic__threads", 2, NETWORKS | BASELINE | EXPLORE),
+        ("running__checkpoint_seconds", 1, set()),
+        ("running__live_log", "tensorboard", set()),
+        ("dataset__archive_size", 1, {"archive"} | DATA | {"ablations"}),
+        ("dataset__split_seed", 1, DATA | {"ablations"}),
         ("textures__seed", 1, {"textures"}),
-        ("teacher__levels", [1, 2, 4], NETWORKS | BASELINE | EXPLORE | {"report"}),
+        ("teacher__levels", [1, 2, 4], NETWORKS | BASELINE | EXPLORE | {"ablations"}),
         ("augmentation__degrees", 1.0, NETWORKS | EXPLORE),
         ("corruption__threshold", 0.6, NETWORKS | EXPLORE),
         ("optimiser__momentum", 0.5, NETWORKS),
         ("students__plain__steps", 3, {"student@monocrystalline-plain-0"}),
-        ("students__full__steps", 3, {"student@monocrystalline-full-0", "report"}),
-        ("segmentation__gamma", 2.0, SEGMENTED | HEADS | {"report"}),
+        ("students__full__steps", 3, {"student@monocrystalline-full-0", "ablations"}),
+        ("segmentation__gamma", 2.0, SEGMENTED | HEADS | {"ablations"}),
         ("heads__distance__l1_weight", 0.5, HEADS | SCORES),
         ("evaluation__top_pixels", 9, SCORES | BASELINE | FIGURES | PRO | EXPLORE),
         ("baseline__bank_size", 99, BASELINE),
@@ -156,7 +153,39 @@ def upstream_only(reason):
     return not any(name == "params.yaml" for name in reason["changed deps"])
 
 
-def test_bad_parameters_stop_the_first_stage(finished):
+def edit(path, old, new):
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+def stale_after_sources(clone):
+    """What `dvc status` names once the stage `sources` ran on edited modules; undoes the edits."""
+    try:
+        status, output = dvc("repro", "-s", "sources", cwd=clone)
+        assert status == 0 and "Running stage 'sources'" in output, output
+        status, output = dvc("status", "--json", "dvc.yaml", cwd=clone)
+        assert status == 0, output
+        return set(json.loads(output))
+    finally:
+        git("checkout", "-q", "lib", "dvc.lock", cwd=clone)
+        assert dvc("checkout", "-q", "sources", cwd=clone)[0] == 0
+
+
+def test_a_comment_makes_nothing_stale(finished):
+    edit(finished / "lib/losses.py", '"""', '"""Reworded. ')
+    edit(finished / "lib/networks.py", "\n\n", "\n\n# a new comment\n\n")
+    assert stale_after_sources(finished) == set()
+
+
+def test_code_makes_only_its_readers_stale(finished):
+    edit(finished / "lib/plots.py", "\n\n\n", "\nADDED = 1\n\n\n")
+    assert stale_after_sources(finished) == FIGURES | PRO | EXPLORE | {"ablations", "site"}
+    edit(finished / "lib/losses.py", "\n\n\n", "\nADDED = 1\n\n\n")
+    assert stale_after_sources(finished) >= NETWORKS | SCORES | BASELINE
+
+
+def test_bad_parameters_stop_the_pipeline(finished):
     change(finished, figures__colour="red")
     try:
         status, output = dvc("repro", cwd=finished)

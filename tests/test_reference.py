@@ -196,7 +196,7 @@ def tiny():
     rates = {"learning_rate_residual": 0.1, "learning_rate_head": 0.01}
     return replace(
         shipped,
-        precision="fp32",
+        arithmetic=replace(shipped.arithmetic, precision="fp32"),
         students=replace(shipped.students, **students),
         segmentation=replace(
             shipped.segmentation,

@@ -40,7 +40,7 @@ def make_study(root, settings):
     record = f"Code: commit `{COMMIT}`; parameters: x; rows `{report.fingerprint(reports)}`"
     (reports / "run.md").write_text(f"# How it was run\n\n{record}\n\n| a | b |\n|---|---|\n")
     shutil.copyfile(params.ROOT / "params.yaml", root / "params.yaml")
-    for name in ("report", "ablations", "figures-nut", "figures-bolt", "unknown-kind"):
+    for name in ("ablations", "figures-nut", "figures-bolt", "unknown-kind"):
         write_notebook(root / "rendered" / settings.study / f"{name}.ipynb", f"About {name}?")
     (root / "results" / "dataset").mkdir(parents=True)
     for name in settings.categories:
@@ -84,7 +84,7 @@ def bytes_of(folder):
 def test_pages(built):
     assert set(pages(built)) == {
         *("index.html", "gallery.html", "run.html", "category-nut.html", "category-bolt.html"),
-        *(f"notebooks/{n}.html" for n in ("report", "ablations", "figures-nut", "figures-bolt")),
+        *(f"notebooks/{n}.html" for n in ("ablations", "figures-nut", "figures-bolt")),
     }
 
 

@@ -36,7 +36,8 @@ def plain_calls(monkeypatch):
 @pytest.mark.skipif(training.device().type == "cpu", reason="needs a GPU")
 def test_captured_steps_are_plain_ones_to_the_bit(teacher, monkeypatch):
     def weights(checkpoint_seconds=1e9):
-        chosen = replace(tiny(steps=9), checkpoint_seconds=checkpoint_seconds)
+        running = replace(PARAMS.running, checkpoint_seconds=checkpoint_seconds)
+        chosen = replace(tiny(steps=9), running=running)
         student, losses = student_of(teacher, "full", chosen=chosen)
         network, more = network_of(teacher, student, chosen=chosen)
         return [*student.parameters(), *network.parameters()], losses + more
@@ -212,7 +213,7 @@ def test_bf16_is_for_the_forward_passes_only(teacher, student, monkeypatch):
     recorded(monkeypatch, "cosine_distance_loss", 1, seen)
     for name in ("focal_loss", "l1_loss"):
         recorded(monkeypatch, name, 0, seen)
-    halved = replace(PARAMS, precision="bf16")
+    halved = replace(PARAMS, arithmetic=replace(PARAMS.arithmetic, precision="bf16"))
     trained, history = student_of(teacher, chosen=halved)
     network, more = network_of(teacher, student, chosen=halved)
     assert len(seen) == 2 * (3 + 1 + 1) and set(seen) == {torch.float32}
@@ -310,7 +311,8 @@ def test_make_teacher():
     chosen = replace(PARAMS.teacher, backbone="resnet10t", weights="random")
     before = torch.get_num_threads()
     try:
-        teacher = training.make_teacher(replace(PARAMS, teacher=chosen, threads=1))
+        one = replace(PARAMS.arithmetic, threads=1)
+        teacher = training.make_teacher(replace(PARAMS, teacher=chosen, arithmetic=one))
         assert torch.get_num_threads() == 1
     finally:
         torch.set_num_threads(before)

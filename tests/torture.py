@@ -275,7 +275,7 @@ def main():
         if reference is None:
             reference = copy_of_repository(Path(folder) / "undisturbed" / "study")
             for checkout in (clone, reference):  # or most kills come before a training's first save
-                change(checkout, checkpoint_seconds=1.0)
+                change(checkout, running__checkpoint_seconds=1.0)
             say("the undisturbed run comes first")
             if Leg(reference, "repro").finish():
                 sys.exit("error: the undisturbed run failed: run `dvc repro` and see")
