@@ -1,77 +1,66 @@
-"""The benchmarks: ELPV from its package, any folder or archive in MVTec AD layout.
+"""ELPV, exported from its package into a folder in MVTec AD's layout.
 
-`load_category` gives one category as arrays (lib/category.py); every split, label and drawn defect
-follows from the `dataset` section of params.yaml. Errors name the file, folder or value.
+    python -m lib.elpv CATEGORY
+
+leaves data/elpv/<category>/{train,validation,test}/{good,defective}/*.png, with the package's own
+files: grey images of 300x300 pixels of single solar cells. Only cells that are surely good (defect
+probability 0) or surely defective (1) are taken. ELPV has no masks.
 """
 
+import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from lib import folder, metrics
-from lib.category import Category, entry
-from lib.drawn_defects import KINDS, draw_defect
-from lib.params import ROOT
+from lib import params
+from lib.interruption import end_with_parent, whole
 
-ELPV_TYPES = {"monocrystalline": "mono", "polycrystalline": "poly"}
+TYPES = {"monocrystalline": "mono", "polycrystalline": "poly"}
+ABOUT = """\
+{category} cells of ELPV (https://github.com/zae-bayern/elpv-dataset), CC BY-NC-SA 4.0, exported
+from the package elpv-dataset with elpv.held_out {held_out} and elpv.split_seed {split_seed} of
+params.yaml. {unsure} cells of uncertain label were left out: {third} with defect probability 1/3,
+{two_thirds} with 2/3. The stage elpv writes this folder again: change nothing here.
+"""
 
 
-def load_category(dataset, category: str) -> Category:
-    """Decode one category as the `dataset` section of params.yaml says.
+def export(settings, category: str, target: Path) -> None:
+    """Write one of TYPES to the folder `target`, all of it or nothing.
 
-    With `drawn_defects`, every held-out good image has a copy with a drawn defect at the end.
-    Raises ValueError, or FileNotFoundError for dataset.root.
+    `settings` is the `elpv` section of params.yaml. Raises ValueError where a split stays empty.
     """
-    benchmark, rows, notes = READERS[dataset.source](dataset, category)
-    if dataset.drawn_defects:
-        rng = np.random.default_rng([dataset.split_seed, *category.encode()])
-        good = [row for row in rows if row["defects"] == "good" and row["splits"] != "train"]
-        for index, row in enumerate(sorted(good, key=lambda row: row["splits"])):
-            kind = KINDS[index % len(KINDS)]  # in turn, so that each split has as many of each
-            image, mask = draw_defect(row["images"], kind, rng)
-            name = f"{row['names']}+{kind}"
-            rows.append(entry(image, mask, f"drawn_{kind}", name, row["splits"], drawn=True))
-    arrays = {key: np.array([row[key] for row in rows]) for key in rows[0]}
-    return Category(benchmark, category, **arrays, notes=tuple(notes))
+    import elpv_dataset  # only here: no other data set needs the package
 
-
-def _read_elpv(dataset, category: str) -> tuple[str, list[dict], list[str]]:
-    """Cells that are surely good (defect probability 0) or surely defective (1)."""
-    import elpv_dataset  # only here, so that a folder needs no ELPV
-
-    if category not in ELPV_TYPES:
-        raise ValueError(f"ELPV has no category {category!r}; available: {', '.join(ELPV_TYPES)}")
     # The package's load_dataset decodes all 2,624 cells and gives no names: its table is read here.
     data = Path(elpv_dataset.__file__).parent / "data"
     table = np.genfromtxt(data / "labels.csv", dtype="U24,f8,U4", names="path,probability,type")
-    table = table[table["type"] == ELPV_TYPES[category]]
-    unsure = [np.isclose(table["probability"], share / 3).sum() for share in (1, 2)]
-    notes = [
-        f"{sum(unsure)} cells of uncertain label were left out: {unsure[0]} with defect "
-        f"probability 1/3, {unsure[1]} with 2/3.",
-        "ELPV has no pixel masks: its defective cells have image labels only.",
-    ]
+    table = table[table["type"] == TYPES[category]]
+    third, two_thirds = (int(np.isclose(table["probability"], n / 3).sum()) for n in (1, 2))
     table = table[np.isin(table["probability"], (0, 1))]
-    folder.check_fits(len(table), category, dataset)
-    splits = _elpv_splits(table["probability"] == 1, dataset)
-    rows = []
-    for (path, probability, _), split in zip(table.tolist(), splits.tolist(), strict=True):
-        image = folder.resized(folder.read_image(data / path, dataset.channels), dataset.image_size)
-        defect = "defective" if probability else "good"
-        rows.append(entry(image, None, defect, Path(path).name, split))
-    return "elpv", rows, notes
+    splits = split(table["probability"] == 1, settings)
+    with whole(target) as partial:
+        for (path, probability, _), part in zip(table.tolist(), splits.tolist(), strict=True):
+            folder = partial / part / ("defective" if probability else "good")
+            folder.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(data / path, folder / Path(path).name)
+        counts = {"unsure": third + two_thirds, "third": third, "two_thirds": two_thirds}
+        about = ABOUT.format(category=category, **vars(settings), **counts)
+        (partial / "README.txt").write_text(about, encoding="utf-8")
 
 
-def _elpv_splits(defective: np.ndarray, dataset) -> np.ndarray:
-    """Hold out a share of the good cells; halve them and the defective into validation and test."""
-    rng = np.random.default_rng(dataset.split_seed)
+def split(defective: np.ndarray, settings) -> np.ndarray:
+    """Hold out a share of the good cells; halve them and the defective into validation and test.
+
+    `defective` is bool (N,); returns `train`, `validation` or `test` for each, str (N,).
+    """
+    rng = np.random.default_rng(settings.split_seed)
     splits = np.full(len(defective), "train", dtype="U10")
     good = rng.permutation(np.flatnonzero(~defective))
-    held_out = good[: round(dataset.held_out * len(good))]
+    held_out = good[: round(settings.held_out * len(good))]
     if not 2 <= len(held_out) < len(good):
         raise ValueError(
-            f"dataset.held_out {dataset.held_out}: {len(held_out)} of {len(good)} good cells held "
+            f"elpv.held_out {settings.held_out}: {len(held_out)} of {len(good)} good cells held "
             "out; training, validation and test each need some, take 0.25"
         )
     for group in (held_out, rng.permutation(np.flatnonzero(defective))):
@@ -80,63 +69,14 @@ def _elpv_splits(defective: np.ndarray, dataset) -> np.ndarray:
     return splits
 
 
-def _read_folder(dataset, category: str) -> tuple[str, list[dict], list[str]]:
-    root = ROOT / (dataset.root or "")
-    if dataset.root is None or not root.is_dir():
-        raise FileNotFoundError(f"dataset.root {dataset.root}: no such folder; give MVTec AD's")
-    benchmark = "mvtec" if "mvtec" in root.name.lower() else root.name
-    return benchmark, *folder.read_category(root, category, dataset)
+def main(category: str) -> None:
+    """The stage `elpv`, one item for each category."""
+    export(params.load().elpv, category, params.ROOT / params.ELPV / category)
 
 
-def _read_archive(dataset, category: str) -> tuple[str, list[dict], list[str]]:
-    """What `python -m lib.archive` unpacked at image_size from the archive dataset.archive."""
-    if not folder.UNPACKED.is_dir():
-        raise FileNotFoundError(f"{folder.UNPACKED}: not there yet; `dvc repro archive` makes it")
-    return "mvtec", *folder.read_category(folder.UNPACKED, category, dataset)
-
-
-READERS = {"elpv": _read_elpv, "folder": _read_folder, "archive": _read_archive}
-
-
-def near_duplicates(category: Category, threshold: float) -> list[tuple[str, str, float]]:
-    """Pairs (training image, held-out image, similarity), most similar first; not drawn copies.
-
-    Similarity is the correlation (-1..1) of 16x16 thumbnails less the mean training thumbnail, all
-    at unit contrast: aligned parts look alike, and only what sets an image apart counts.
-    """
-    grey = category.images.mean(axis=-1).astype(np.uint8)
-    tiny = [np.asarray(Image.fromarray(i).resize((16, 16), Image.Resampling.BOX)) for i in grey]
-    vectors = np.stack(tiny).reshape(len(tiny), -1).astype(float)
-    train = np.flatnonzero(category.splits == "train")
-    held_out = np.flatnonzero((category.splits != "train") & ~category.drawn)
-    vectors -= vectors.mean(axis=1, keepdims=True)
-    vectors /= np.maximum(vectors.std(axis=1, keepdims=True), 1e-9)
-    vectors -= vectors[train].mean(axis=0)
-    vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
-    similarity = vectors[train] @ vectors[held_out].T
-    a, b = np.nonzero(similarity >= threshold)
-    names = category.names[train[a]].tolist(), category.names[held_out[b]].tolist()
-    return sorted(zip(*names, similarity[a, b].tolist(), strict=True), key=lambda pair: -pair[2])
-
-
-def answer(category: Category, pairs) -> str:
-    """Two sentences on what there is to learn from and what could fool us; `near_duplicates`."""
-    real, grey = ~category.drawn, category.images.mean(axis=(1, 2, 3))
-    test = real & (category.splits == "test")
-    area = metrics.image_auroc(grey[test], category.labels[test])
-    held_out, alike = real & (category.splits != "train"), len({name for _, name, _ in pairs})
-    return (
-        f"**Answer.** There are {len(category.training_images())} good images to learn from and "
-        f"{(held_out & (category.labels == 1)).sum()} real defective ones to find. Mean brightness "
-        f"alone tells good from defective test images with an AUROC of {max(area, 1 - area):.0%}, "
-        f"which a method has to beat, and {alike} of {held_out.sum()} held-out images look almost "
-        "like a training image."
-    )
-
-
-def summary(category: Category):
-    """Counts as a pandas.DataFrame: one row per defect, one column per split."""
-    import pandas as pd
-
-    counts = pd.crosstab(category.defects, category.splits, rownames=["defect"], colnames=["split"])
-    return counts[[split for split in ("train", "validation", "test") if split in counts]]
+if __name__ == "__main__":
+    end_with_parent()
+    try:
+        main(*sys.argv[1:])
+    except (ValueError, OSError) as error:
+        sys.exit(f"error: {error}")

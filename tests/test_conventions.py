@@ -147,8 +147,10 @@ def test_what_is_installed_is_what_is_pinned():
 
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text("utf-8"))["stages"]
 SHOWN = {"params", "progress", "compat"}  # read as params.yaml, or change no result
-UNUSED = {stage: {"plots"} for stage in ("dataset", "textures", "student", "segmentation", "heads")}
-# It takes the teacher alone from lib/training.py.
+ARRAYS = ("textures", "student", "segmentation", "heads")  # all they read; lib/plots.py reads more
+UNUSED = {stage: {"plots", "category", "metrics"} for stage in ARRAYS}
+# They take no training from lib/training.py.
+UNUSED |= {"dataset": {"plots"}, "maps": {"plots", "batches", "checkpoint", "corruption"}}
 UNUSED |= {"baseline": {"batches", "checkpoint", "corruption", "networks", "upsampled"}}
 
 

@@ -1,56 +1,75 @@
-"""lib.benchmarks: ELPV's counts and splits, which reader a source gets, drawn and double images."""
+"""lib.elpv: the exported folder has the package's files, ELPV's counts and one split by seed."""
 
+import filecmp
+import os
 from pathlib import Path
+from types import SimpleNamespace
 
+import elpv_dataset
 import numpy as np
 import pytest
-from PIL import Image
-from toys import dataset, put
+from toys import dataset
 
-from lib import folder
-from lib.benchmarks import answer, load_category, near_duplicates, summary
+from lib import elpv
+from lib.category import summary
 from lib.drawn_defects import KINDS
+from lib.folder import load_category
+
+DATA = Path(elpv_dataset.__file__).parent / "data"
+
+
+def settings(**changed):
+    return SimpleNamespace(**{"held_out": 0.25, "split_seed": 0} | changed)
 
 
 @pytest.fixture(scope="module")
-def mono():
-    return load_category(dataset(source="elpv", drawn_defects=True), "monocrystalline")
+def exported(tmp_path_factory):
+    root = tmp_path_factory.mktemp("data") / "elpv"
+    for category in elpv.TYPES:
+        elpv.export(settings(), category, root / category)
+    return root
 
 
 @pytest.fixture(scope="module")
-def poly():
-    return load_category(dataset(source="elpv", channels=3), "polycrystalline")
+def mono(exported):
+    return load_category(dataset(root=str(exported), drawn_defects=True), "monocrystalline")
 
 
-def counts(category):
-    return summary(category).to_dict("index")
-
-
-def test_elpv_counts(mono, poly):
-    table = counts(mono)
+def test_counts(exported, mono):
+    table = summary(mono).to_dict("index")
     assert table["good"] == {"train": 441, "validation": 73, "test": 74}
     assert table["defective"] == {"train": 0, "validation": 156, "test": 157}
     assert sum(sum(table[f"drawn_{kind}"].values()) for kind in KINDS) == 73 + 74
-    assert counts(poly) == {
+    poly = load_category(dataset(root=str(exported)), "polycrystalline")
+    assert summary(poly).to_dict("index") == {
         "good": {"train": 690, "validation": 115, "test": 115},
         "defective": {"train": 0, "validation": 201, "test": 201},
     }
-    assert "117 with defect probability 1/3, 56 with 2/3" in mono.notes[0]
-    assert "178 with defect probability 1/3, 50 with 2/3" in poly.notes[0]
+    about = {name: (exported / name / "README.txt").read_text() for name in elpv.TYPES}
+    assert "117 with defect probability 1/3,\n56 with 2/3" in about["monocrystalline"]
+    assert "178 with defect probability 1/3,\n50 with 2/3" in about["polycrystalline"]
 
 
-def test_elpv_arrays(mono, poly):
-    assert mono.images.shape == (588 + 313 + 147, 32, 32, 1) and mono.images.dtype == np.uint8
-    assert poly.images.shape == (920 + 402, 32, 32, 3)
-    assert (poly.images[..., 0] == poly.images[..., 2]).all()
-    assert mono.benchmark == "elpv" and mono.category == "monocrystalline"
-    assert len(set(mono.names)) == len(mono.names) and "cell0001.png" in mono.names
+def test_the_files_are_the_package_s(exported, mono):
+    files = sorted((exported / "monocrystalline").rglob("*.png"))
+    assert all(filecmp.cmp(path, DATA / "images" / path.name, shallow=False) for path in files)
+    table = [line.split() for line in (DATA / "labels.csv").read_text().splitlines()]
+    probability = {Path(path).name: float(value) for path, value, _ in table}
+    real = ~mono.drawn
+    names = [Path(name).name for name in mono.names[real]]
+    assert len(set(names)) == len(files)
+    assert [probability[name] for name in names] == mono.labels[real].tolist()
+
+
+def test_arrays(mono):
+    assert mono.benchmark == "elpv" and mono.images.shape == (588 + 313 + 147, 32, 32, 1)
     np.testing.assert_array_equal(mono.labels == 0, mono.defects == "good")
     np.testing.assert_array_equal(mono.has_mask, mono.defects != "defective")
     np.testing.assert_array_equal(mono.masks.any(axis=(1, 2)), mono.drawn)
+    assert "No defective image has a mask" in mono.notes[0]
 
 
-def test_elpv_drawn_copies_stay_in_the_split_of_their_cell(mono):
+def test_drawn_copies_stay_in_the_split_of_their_cell(mono):
     split = dict(zip(mono.names, mono.splits, strict=True))
     image = dict(zip(mono.names, mono.images, strict=True))
     for index in np.flatnonzero(mono.drawn):
@@ -61,74 +80,21 @@ def test_elpv_drawn_copies_stay_in_the_split_of_their_cell(mono):
         assert not (changed & ~mono.masks[index]).any()
 
 
-def test_elpv_split_depends_on_the_seed_only(mono):
-    with_copies = mono.splits[~mono.drawn]
-    again = load_category(dataset(source="elpv", image_size=8), "monocrystalline")
-    np.testing.assert_array_equal(again.splits, with_copies)
-    np.testing.assert_array_equal(again.names, mono.names[~mono.drawn])
-    other = load_category(dataset(source="elpv", image_size=8, split_seed=1), "monocrystalline")
-    assert (other.splits != with_copies).any() and (other.labels == again.labels).all()
+def test_the_split_depends_on_the_seed_alone():
+    defective = np.arange(40) % 4 == 0
+    first, again, other = (elpv.split(defective, settings(split_seed=s)) for s in (0, 0, 1))
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any() and (first[defective] != "train").all()
+    for share in (0.001, 0.999):
+        with pytest.raises(ValueError, match=f"elpv.held_out {share}: .* take 0.25"):
+            elpv.split(defective, settings(held_out=share))
 
 
-def test_elpv_labels_and_pixels_are_the_package_s(mono):
-    import elpv_dataset
-
-    data = Path(elpv_dataset.__file__).parent / "data"
-    table = [line.split() for line in (data / "labels.csv").read_text().splitlines()]
-    probability = {Path(path).name: float(value) for path, value, _ in table}
-    real = ~mono.drawn
-    assert [probability[name] for name in mono.names[real]] == mono.labels[real].tolist()
-    with Image.open(data / "images" / mono.names[5]) as file:
-        expected = np.asarray(file.resize((32, 32), Image.Resampling.BILINEAR))
-    np.testing.assert_array_equal(mono.images[5, ..., 0], expected)
-
-
-def test_elpv_errors():
-    with pytest.raises(ValueError, match=r"'screw'.*monocrystalline, polycrystalline"):
-        load_category(dataset(source="elpv"), "screw")
-    for share in (0.0, 1.0):
-        with pytest.raises(ValueError, match=f"dataset.held_out {share}"):
-            load_category(dataset(source="elpv", held_out=share), "monocrystalline")
-
-
-def test_folder_drawn_defects_are_on_good_test_images(root):
-    nut = load_category(dataset(root=str(root), drawn_defects=True), "nut")
-    assert nut.names[nut.drawn].tolist() == ["test/good/000.png+crack"]
-
-
-def test_mvtec_is_called_mvtec(root):
-    root = root.rename(root.with_name("MVTec_AD"))
-    assert load_category(dataset(root=str(root)), "nut").benchmark == "mvtec"
-
-
-def test_folder_without_a_root():
-    with pytest.raises(FileNotFoundError, match=r"dataset.root None: no such folder"):
-        load_category(dataset(), "nut")
-
-
-def test_an_archive_is_read_where_its_stage_left_it(root, monkeypatch):
-    monkeypatch.setattr(folder, "UNPACKED", root / "nowhere")
-    with pytest.raises(FileNotFoundError, match=r"nowhere: not there yet; `dvc repro archive`"):
-        load_category(dataset(source="archive", archive="some.tar.xz"), "nut")
-    monkeypatch.setattr(folder, "UNPACKED", root)
-    nut = load_category(dataset(source="archive", archive="some.tar.xz"), "nut")
-    assert nut.benchmark == "mvtec" and len(nut.names) == 6
-
-
-def test_near_duplicates_finds_the_copy(root):
-    rng = np.random.default_rng(0)
-    noise = [Image.fromarray(rng.integers(0, 256, (40, 40), dtype=np.uint8)) for _ in range(6)]
-    for index in range(3):
-        put(root / f"nut/train/good/{index:03}.png", noise[index])
-        put(root / f"nut/test/good/{index:03}.png", noise[index + 3])
-    put(root / "nut/test/scratch/001.png", noise[1].point(lambda value: value // 2 + 20))
-    pairs = near_duplicates(load_category(dataset(root=str(root), drawn_defects=True), "nut"), 0.9)
-    assert [pair[:2] for pair in pairs] == [("train/good/001.png", "test/scratch/001.png")]
-    assert pairs[0][2] > 0.9
-
-
-def test_the_answer_counts_real_images_and_pairs(mono):
-    said = answer(mono, [("a", "x", 0.99), ("b", "x", 0.98), ("a", "y", 0.98)])
-    real = (mono.splits != "train") & ~mono.drawn
-    assert f"{(real & (mono.labels == 1)).sum()} real defective" in said
-    assert f"2 of {real.sum()} held-out images" in said
+def test_a_new_export_replaces_the_old_one(tmp_path):
+    target = tmp_path / "elpv" / "monocrystalline"
+    (target / "train" / "good").mkdir(parents=True)
+    (target / "train" / "good" / "old.png").touch()
+    elpv.export(settings(held_out=0.5), "monocrystalline", target)
+    assert not (target / "train/good/old.png").exists()
+    assert os.listdir(target.parent) == ["monocrystalline"]
+    assert len(os.listdir(target / "train/good")) == 294
