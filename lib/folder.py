@@ -32,7 +32,6 @@ from lib.memory import check_memory
 from lib.params import ROOT
 
 HELD_OUT = ("validation", "test")
-LISTED = 20  # files that a message names at most
 # Training and test images of MVTec AD (Bergmann et al., CVPR 2019): 3,629 and 1,725 together.
 OFFICIAL_COUNTS = {
     "bottle": (209, 83),
@@ -132,9 +131,8 @@ def _list_images(base: Path, ignore: Sequence[str]) -> dict[tuple[str, str], lis
                 else:
                     stray.append(f"{path.relative_to(base)} ({problem})")
     if stray:
-        more = f" and {len(stray) - LISTED} more" if len(stray) > LISTED else ""
         raise ValueError(
-            f"{base}: not usable as images: {', '.join(stray[:LISTED])}{more}; move them away, or "
+            f"{base}: not usable as images: {_listed(stray)}; move them away, or "
             "skip them with patterns in dataset.ignore, such as ['*.txt', 'backup']"
         )
     return found
@@ -221,17 +219,18 @@ def _check_test(base: Path, rows: list[dict]) -> None:
 
 def _check_black(base: Path, pairs, rows: list[dict]) -> None:
     """ValueError if no mask on disk marks a pixel: then the masks were exported wrongly."""
-    defective = zip(pairs, rows, strict=True)
-    masks = [mask for (_, mask), row in defective if mask and row["labels"]]
-    if any(row["labels"] and row["masks"].any() for row in rows):
-        return
+    both = zip(pairs, rows, strict=True)
+    masks = [mask for (_, mask), row in both if mask and row["labels"]]
     if masks and not any(read_mask(mask).getextrema()[1] for mask in masks):
-        names = ", ".join(str(mask.relative_to(base)) for mask in masks[:LISTED])
-        more = f" and {len(masks) - LISTED} more" if len(masks) > LISTED else ""
         raise ValueError(
-            f"{base}: all masks are black: {names}{more}; save 255 on the defect, or remove "
-            "ground_truth to go without masks"
+            f"{base}: all masks are black: {_listed([str(m.relative_to(base)) for m in masks])}; "
+            "save 255 on the defect, or remove ground_truth to go without masks"
         )
+
+
+def _listed(names: list[str], count: int = 20) -> str:
+    more = f" and {len(names) - count} more" if len(names) > count else ""
+    return f"{', '.join(names[:count])}{more}"
 
 
 def _compare_counts(base: Path, rows: list[dict], dataset) -> list[str]:
@@ -266,10 +265,9 @@ def _about_masks(rows: list[dict], size: int) -> list[str]:
         missing = [row["names"] for row in defective if not row["has_mask"]]
         empty = [row for row in defective if row["has_mask"] and not row["masks"].any()]
         if missing:
-            named = ", ".join(missing[:3]) + ", ..." * (len(missing) > 3)
             notes.append(
                 f"{len(missing)} of {len(defective)} defective {split} images have no mask, "
-                f"{left_out}" + f" Without a mask: {named}." * (len(missing) < len(defective))
+                f"{left_out} Without a mask: {_listed(missing, 3)}."
             )
         elif empty and len(empty) == len(defective):
             notes.append(f"No mask of {split} marks a pixel at {size}x{size}, {left_out}")
