@@ -53,7 +53,7 @@ plots: env ## curves and tables of `dvc plots show`, on a page that needs no net
 compare: env ## two experiments side by side: make compare A=<rev> B=<rev>; no B: as it is now
 	@$(ACTIVE) $(BIN)/python -m lib.compare "$(A)" "$(B)"
 
-mvtec: env ## get MVTec AD's archive, DTD and ResNet-18's weights; verify what is there
+mvtec: env ## get MVTec AD, DTD and ResNet-18's weights; verify and unpack them
 	@$(BIN)/python -m lib.fetch
 
 test: env lint ## lint and tests

@@ -26,11 +26,12 @@ from pydantic import TypeAdapter
 
 from bench import reference
 from bench.timing import stages
-from lib import checkpoint, evaluation, folder, metrics, params, training
+from lib import checkpoint, evaluation, metrics, params, training
 from lib.anomaly_map import image_score, resize
 from lib.checkpoint import Checkpoint
 from lib.corruption import corrupt
 from lib.devices import Captured, device, take, to_device
+from lib.images import read_image, resized
 from lib.networks import SegmentationNetwork, Student, input_channels, segmentation_input
 
 AUGMENTED, STILL = "bottle", "capsule"  # categories of MVTec AD that are rotated, and that are not
@@ -107,7 +108,7 @@ def profile(name, **changed):
     changed = {"checkpoint_seconds": 1.0e9} | changed
     for key, value in changed.items():
         raw["running" if key in raw["running"] else "arithmetic"][key] = value
-    raw["dataset"]["source"] = "elpv"
+    raw["dataset"]["root"] = "."
     raw["textures"] |= {"source": "skimage", "root": "requirements.txt"}
     raw["teacher"]["weights"] = "random"
     for part in raw["students"].values():
@@ -219,8 +220,8 @@ class Task:
         network = network.to(device(), memory_format=torch.channels_last).eval()
 
         def read(files):
-            images = (folder.read_image(io.BytesIO(file), 3) for file in files)
-            images = to_device(np.stack([folder.resized(image, size) for image in images]))
+            images = (read_image(io.BytesIO(file), 3) for file in files)
+            images = to_device(np.stack([resized(image, size) for image in images]))
             rows = torch.arange(len(images), device=device())
             return training.to_input(teacher, take(images, rows) / 255)
 

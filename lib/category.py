@@ -1,13 +1,16 @@
-"""One category of a benchmark as arrays: what every stage after `dataset` reads.
+"""One category of a benchmark as arrays, and what the notebook `dataset` says of it.
 
-A category is written once by the dataset stage and loaded by training, evaluation and figures.
+The stage `dataset` writes two files: training reads the good images alone, so that a new test image
+or mask retrains nothing; maps, evaluation and figures read the held-out images.
 """
 
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
+from lib import metrics
 from lib.interruption import whole
 
 
@@ -27,10 +30,18 @@ class Category:
     drawn: np.ndarray  # bool (N,), True for synthetic defects
     notes: tuple[str, ...]  # what was left out or is missing, in sentences
 
-    def save(self, path: str | Path) -> None:
-        """Write one .npz whose bytes depend on the content only; a half-written one never shows."""
-        with whole(path) as partial:
-            np.savez(partial, **{field.name: getattr(self, field.name) for field in fields(self)})
+    def save(self, folder: Path) -> None:
+        """Write train.npy (the images to train on) and held_out.npz (for `load`) to `folder`.
+
+        Equal content gives equal bytes; a half-written file never shows.
+        """
+        with whole(folder / "train.npy") as partial:
+            np.save(partial, self.training_images())
+        held_out = self.held_out()
+        with whole(folder / "held_out.npz") as partial:
+            np.savez(
+                partial, **{field.name: getattr(held_out, field.name) for field in fields(self)}
+            )
 
     def select(self, chosen: np.ndarray) -> "Category":
         """The images where `chosen`, bool (N,), is True."""
@@ -47,7 +58,7 @@ class Category:
 
     @classmethod
     def load(cls, path: str | Path) -> "Category":
-        """Read what `save` wrote."""
+        """Read the held-out images that `save` wrote."""
         with np.load(path, allow_pickle=False) as file:
             content = {field.name: file[field.name] for field in fields(cls)}
         content |= {key: str(content[key]) for key in ("benchmark", "category")}
@@ -69,3 +80,47 @@ def entry(image, mask, defect: str, name: str, split: str, drawn: bool = False) 
         "splits": split,
         "drawn": drawn,
     }
+
+
+def near_duplicates(category: Category, threshold: float) -> list[tuple[str, str, float]]:
+    """Pairs (training image, held-out image, similarity), most similar first; not drawn copies.
+
+    Similarity is the correlation (-1..1) of 16x16 thumbnails less the mean training thumbnail, all
+    at unit contrast: aligned parts look alike, and only what sets an image apart counts.
+    """
+    grey = category.images.mean(axis=-1).astype(np.uint8)
+    tiny = [np.asarray(Image.fromarray(i).resize((16, 16), Image.Resampling.BOX)) for i in grey]
+    vectors = np.stack(tiny).reshape(len(tiny), -1).astype(float)
+    train = np.flatnonzero(category.splits == "train")
+    held_out = np.flatnonzero((category.splits != "train") & ~category.drawn)
+    vectors -= vectors.mean(axis=1, keepdims=True)
+    vectors /= np.maximum(vectors.std(axis=1, keepdims=True), 1e-9)
+    vectors -= vectors[train].mean(axis=0)
+    vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
+    similarity = vectors[train] @ vectors[held_out].T
+    a, b = np.nonzero(similarity >= threshold)
+    names = category.names[train[a]].tolist(), category.names[held_out[b]].tolist()
+    return sorted(zip(*names, similarity[a, b].tolist(), strict=True), key=lambda pair: -pair[2])
+
+
+def answer(category: Category, pairs) -> str:
+    """Two sentences on what there is to learn from and what could fool us; `near_duplicates`."""
+    real, grey = ~category.drawn, category.images.mean(axis=(1, 2, 3))
+    test = real & (category.splits == "test")
+    area = metrics.image_auroc(grey[test], category.labels[test])
+    held_out, alike = real & (category.splits != "train"), len({name for _, name, _ in pairs})
+    return (
+        f"**Answer.** There are {len(category.training_images())} good images to learn from and "
+        f"{(held_out & (category.labels == 1)).sum()} real defective ones to find. Mean brightness "
+        f"alone tells good from defective test images with an AUROC of {max(area, 1 - area):.0%}, "
+        f"which a method has to beat, and {alike} of {held_out.sum()} held-out images look almost "
+        "like a training image."
+    )
+
+
+def summary(category: Category):
+    """Counts as a pandas.DataFrame: one row per defect, one column per split."""
+    import pandas as pd
+
+    counts = pd.crosstab(category.defects, category.splits, rownames=["defect"], colnames=["split"])
+    return counts[[split for split in ("train", "validation", "test") if split in counts]]

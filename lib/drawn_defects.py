@@ -1,6 +1,6 @@
 """Synthetic electroluminescence defects with exact masks, drawn on held-out good cells.
 
-ELPV labels whole cells, so pixel metrics need defects whose pixels are known (design, section 1).
+ELPV labels whole cells, so pixel metrics need defects whose pixels are known.
 Each kind is vector geometry times a darkening factor. Nothing is shared with the training
 corruption (no noise field, no textures): a network cannot score here by having learnt its own
 generator.
@@ -11,9 +11,26 @@ from itertools import pairwise
 import numpy as np
 from skimage.draw import polygon2mask
 
+from lib.category import entry
+
 KINDS = ("crack", "inactive", "finger", "spot")
 VISIBLE = 0.9  # a pixel belongs to the defect where it keeps less than this share of its intensity
 OVERSAMPLING = 4  # sub-pixels per side that give polygons antialiased borders
+
+
+def draw_on(rows: list[dict], category: str) -> list[dict]:
+    """A copy with a drawn defect of every held-out good image; rows are `lib.category.entry`s.
+
+    The kinds take turns within each split. The draws depend on the category's name alone.
+    """
+    rng, drawn = np.random.default_rng([0, *category.encode()]), []
+    good = [row for row in rows if row["defects"] == "good" and row["splits"] != "train"]
+    for index, row in enumerate(sorted(good, key=lambda row: row["splits"])):
+        kind = KINDS[index % len(KINDS)]
+        image, mask = draw_defect(row["images"], kind, rng)
+        name = f"{row['names']}+{kind}"
+        drawn.append(entry(image, mask, f"drawn_{kind}", name, row["splits"], drawn=True))
+    return drawn
 
 
 def draw_defect(

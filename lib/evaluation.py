@@ -71,7 +71,7 @@ def score_maps(held_out, maps, settings):
 def score_students(held_out, settings, folder):
     """Score both maps of every student and seed of the declared grid, as a `table`.
 
-    folder: where results/segmentation/<category>/<student>-<seed>/maps.npz lie.
+    folder: where results/maps/<category>/<student>-<seed>/maps.npz lie.
     """
     rows = []
     for student, parts in vars(settings.students).items():
@@ -89,7 +89,7 @@ def score_students(held_out, settings, folder):
 def score_heads(held_out, settings, folder):
     """Test rows of the declared heads on the full student (paper tables 5 and 6), in HEAD_COLUMNS.
 
-    folder: where results/segmentation/<category>/full-<head>-<seed>/maps.npz lie.
+    folder: where results/maps/<category>/full-<head>-<seed>/maps.npz lie.
     """
     rows = []
     for head, parts in settings.heads.items():
@@ -171,6 +171,9 @@ class View:
     def __init__(self, held_out, folder, settings):
         self.held_out, self.folder, self.settings = held_out, folder, settings
         self.real = (held_out.splits == "test") & ~held_out.drawn
+        # A threshold needs good and defective images: MVTec LOCO's validation has good ones only.
+        tuning = (held_out.splits == "validation") & ~held_out.drawn
+        self.tuning = tuning & (len(set(held_out.labels[tuning])) == 2)
         self.size = held_out.images.shape[1]
 
     def maps(self, seed, kind):
@@ -183,9 +186,8 @@ class View:
 
     def cut(self, scores):
         """Threshold from validation, or where 5 % of good test images alarm if there is none."""
-        tuning = (self.held_out.splits == "validation") & ~self.held_out.drawn
-        if tuning.any():
-            return threshold(scores[tuning], self.held_out.labels[tuning])
+        if self.tuning.any():
+            return threshold(scores[self.tuning], self.held_out.labels[self.tuning])
         return float(np.quantile(scores[self.real & (self.held_out.labels == 0)], 0.95))
 
     def history(self, results):

@@ -70,7 +70,7 @@ def facts(view, seed):
         "columns": COLUMNS,
         "rows": -(-len(held_out.labels) // COLUMNS),
         "threshold": {kind: view.cut(scores[kind]) for kind in MAPS},
-        "validated": bool((view.held_out.splits == "validation").any()),
+        "validated": view.tuning.any().item(),
         "images": [
             {"name": str(name), "defect": str(defect), "label": int(label), "drawn": bool(drawn),
              "mask": bool(known), "scores": {k: float(scores[k][chosen][i]) for k in MAPS}}

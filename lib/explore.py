@@ -5,6 +5,7 @@ features of a level and used for every row of that level, become red, green and 
 are equal features.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import matplotlib.pyplot as plt
@@ -24,6 +25,7 @@ from lib.params import ROOT
 
 STRIDES = (4, 8, 16)
 PHASES = ("student", "segmentation")
+show = partial(plots.show, interpolation="nearest")  # features keep their pixels
 
 
 class Stages(NamedTuple):
@@ -183,11 +185,3 @@ def scored(image, mask, found: Stages, top_pixels: int) -> Figure:
         score = image_score(torch.from_numpy(full), top_pixels).item()
         axis.set_title(f"{kind} map\nmean of the top {top_pixels}: {score:.3f}")
     return figure
-
-
-def show(axis, picture, **options):
-    """A picture without ticks; one channel is grey, features keep their pixels."""
-    picture = picture[..., 0] if picture.ndim == 3 and picture.shape[-1] == 1 else picture
-    options = {"cmap": "gray", "vmin": 0, "vmax": 1} | options if picture.ndim == 2 else options
-    axis.set(xticks=[], yticks=[])
-    return axis.imshow(picture, interpolation="nearest", **options)

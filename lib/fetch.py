@@ -2,26 +2,31 @@
 
     python -m lib.fetch
 
-is `make mvtec`: MVTec AD's archive, DTD and the ImageNet weights of ResNet-18 into downloads/. What
-is there already is not downloaded again, a download that was cut off goes on where it stopped. The
-archive is always verified, so one that was put there by hand is as good. No stage of the pipeline
-calls this: runs talk to no server.
+is `make mvtec`: MVTec AD's archive, DTD and the ImageNet weights of ResNet-18 go into downloads/,
+and the archive is unpacked to data/mvtec. What is there is not downloaded or unpacked again. A
+download that was cut off is resumed. The archive is verified before it is unpacked, so one that was
+put there by hand is as good. No stage of the pipeline calls this: runs talk to no server.
 """
 
 import errno
+import hashlib
+import io
 import os
 import shutil
 import socket
 import sys
+import tarfile
 from pathlib import Path
 
 import requests
+from tqdm import tqdm
 
-from lib.archive import progress, verify
 from lib.compat import import_torchvision
+from lib.interruption import whole
 from lib.params import ROOT
 
 DOWNLOADS = ROOT / "downloads"
+MVTEC = ROOT / "data" / "mvtec"
 NAME = "mvtec_anomaly_detection.tar.xz"
 SIZE = 5_264_982_680  # bytes
 SHA256 = "cf4313b13603bec67abb49ca959488f7eedce2a9f7795ec54446c649ac98cd3d"
@@ -37,6 +42,36 @@ LICENCES = """\
 By downloading you accept these licences. MVTec AD: (c) 2019 MVTec Software GmbH, CC BY-NC-SA 4.0,
 no commercial use. DTD: released for research. torchvision and its weights: BSD-3-Clause.
 """
+
+
+def verify(path: Path, size: int, sha256: str) -> None:
+    """ValueError unless a file has this size in bytes and this SHA-256 (hexadecimal)."""
+    if (found := path.stat().st_size) != size:
+        raise ValueError(f"{path}: {found} bytes, expected {size}")
+    digest = hashlib.sha256()
+    with path.open("rb") as file, progress(f"checking {path.name}", size) as bar:
+        while block := file.read(1 << 20):
+            digest.update(block)
+            bar.update(len(block))
+    if digest.hexdigest() != sha256:
+        raise ValueError(f"{path}: SHA-256 {digest.hexdigest()}, expected {sha256}")
+
+
+def progress(what: str, total: int, done: int = 0) -> tqdm:
+    """A tqdm bar over `total` bytes on stderr: one line kept up to date, in a log some lines."""
+    bar = {"desc": what, "total": total, "initial": done, "unit": "B", "unit_scale": True}
+    if sys.stderr.isatty():
+        return tqdm(**bar, dynamic_ncols=True)
+    layout = "{desc}: {percentage:.0f} % of {total_fmt}B, {remaining} left"
+    return tqdm(**bar, file=_Lines(), mininterval=20, bar_format=layout)
+
+
+class _Lines(io.TextIOBase):
+    """Makes a line of each of tqdm's updates, which begin with a carriage return."""
+
+    def write(self, text: str) -> None:
+        if text.strip():
+            print(text.strip(), file=sys.stderr, flush=True)
 
 
 def download(addresses: tuple[str, ...], path: Path, size: int, sha256: str) -> None:
@@ -115,10 +150,37 @@ def _append(address: str, part: Path, size: int) -> None:
                 bar.update(len(block))
 
 
+def unpack(path: Path, target: Path) -> None:
+    """Unpack a verified tar archive to the folder `target`: whole, or not at all.
+
+    An existing `target` is left alone. Raises OSError where the disk is full, and tarfile's errors
+    for members that would lead out of `target`.
+    """
+    if target.exists():
+        return
+    size = path.stat().st_size
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if shutil.disk_usage(target.parent).free < size:  # its images do not shrink further
+        raise OSError(errno.ENOSPC, f"{target}: no space for {size / 1e9:.1f} GB; free some")
+    with (
+        whole(target) as partial,
+        path.open("rb") as file,
+        tarfile.open(fileobj=file) as tar,
+        progress(f"unpacking {path.name}", size) as bar,
+    ):
+        partial.mkdir()
+        for member in tar:
+            tar.extract(member, partial, filter="data")
+            bar.update(file.tell() - bar.n)
+
+
 def mvtec() -> str:
-    """MVTec AD's archive, verified; returns where it lies."""
+    """MVTec AD's archive, verified, and its images, unpacked; returns where they lie."""
+    there = MVTEC.exists()
     download(ADDRESSES, DOWNLOADS / NAME, SIZE, SHA256)
-    return f"{DOWNLOADS / NAME} is the official archive"
+    unpack(DOWNLOADS / NAME, MVTEC)
+    kept = " (was there; remove it to unpack it again)" if there else ""
+    return f"{DOWNLOADS / NAME} is the official archive, unpacked to {MVTEC}{kept}"
 
 
 def dtd() -> str:

@@ -26,9 +26,19 @@ def items(settings):
     found = [f"{stage} {run}" for stage in ("student", "segmentation") for run in runs]
     heads = [f"{c}-{h}-{n}" for c in names for h in settings.heads for n in settings.head_seeds]
     found += [f"segmentation {head}" for head in heads]
-    found += [f"{stage} {c}" for stage in ("dataset", "evaluation", "baseline") for c in names]
+    stages = ("dataset", "maps", "evaluation", "baseline")
+    found += [f"{stage} {c}" for stage in stages for c in names]
     found += [f"{stage}-{c}" for stage in ("pro", "figures") for c in names]
     return [*found, "textures", "ablations", "paper", "explore"]
+
+
+def networks(settings):
+    """(item, student's item, head) of every trained segmentation network of a category."""
+    for student in vars(settings.students):
+        for head in ("method", *(settings.heads if student == "full" else ())):
+            for seed in settings.seeds:
+                item = f"{student}-{seed}" if head == "method" else f"{student}-{head}-{seed}"
+                yield item, f"{student}-{seed}", head
 
 
 def chains(settings):
@@ -49,7 +59,7 @@ def scoring(settings):
     """Chains, as of `chains`, of what needs the trained networks of a category and the baseline."""
     for category in settings.categories:
         yield [f"baseline@{category}"]
-        yield [f"{stage}@{category}" for stage in ("evaluation", "pro", "figures")]
+        yield [f"{stage}@{category}" for stage in ("maps", "evaluation", "pro", "figures")]
 
 
 def cost(settings):

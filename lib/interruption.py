@@ -4,6 +4,7 @@ import ctypes
 import errno
 import fcntl
 import os
+import shutil
 import signal
 import sys
 from contextlib import contextmanager
@@ -16,13 +17,17 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # disk, quota, `ulimit -f`
 def whole(path):
     """Gives a path to write to, which takes the place of `path` at the end: whole or not at all.
 
-    Makes the folder. Raises OSError that says so where the disk is full.
+    Either write a file there, or make a folder. The folder above `path` is made. Raises OSError
+    that says so where the disk is full.
     """
     path = Path(path)
     partial = path.with_name(f".partial-{path.name}")  # numpy and Pillow look at the ending
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(partial, ignore_errors=True)  # a folder that a killed run left
         yield partial
+        if partial.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
         os.replace(partial, path)
     except OSError as error:
         if error.errno not in FULL:
@@ -31,7 +36,7 @@ def whole(path):
             error.errno, f"no space left to write {path}; free some and run again"
         ) from error
     finally:
-        partial.unlink(missing_ok=True)
+        shutil.rmtree(partial) if partial.is_dir() else partial.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -11,16 +11,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
-import yaml
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 from pydantic.functional_validators import AfterValidator
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.events import AliasEvent
 
 ROOT = Path(__file__).resolve().parents[1]
+ELPV = "data/elpv"  # where the stage elpv exports to
 
 Count = Annotated[int, Field(gt=0)]
-# Below a block of 8 channels oneDNN's AVX2 kernels for 1x1 convolutions corrupt memory.
-Channels = Annotated[int, Field(gt=0, multiple_of=8)]
+Channels = Annotated[int, Field(gt=0, multiple_of=8)]  # below 8, oneDNN corrupts memory on AVX2
 Number = Annotated[int, Field(ge=0)]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
@@ -29,16 +31,31 @@ Batch = Annotated[int, Field(gt=0, le=4096)]
 WORDS = ("y", "n", "yes", "no", "on", "off", "true", "false", "null", "none", "nan", "na", "inf")
 
 
+def is_name(text):
+    """A name becomes a folder, a cell of tables and a value on command lines."""
+    return re.fullmatch("[A-Za-z][A-Za-z0-9_]{0,63}", text) and text.lower() not in WORDS
+
+
 def check_name(name):
-    """ValueError for what cannot be a folder, a cell of a table and a value on a command line."""
-    if not re.fullmatch("[A-Za-z][A-Za-z0-9_]{0,63}", name) or name.lower() in WORDS:
+    if not is_name(name):
         raise ValueError(
             "a name is a letter and up to 63 letters, digits or _, and no word such as NA or yes"
         )
     return name
 
 
+def check_category(name):
+    """A category's name is also that of its folder."""
+    try:
+        return check_name(name)
+    except ValueError as error:
+        better = re.sub("[^A-Za-z0-9_]+", "_", name).strip("_")
+        example = f", for example to {better}" if is_name(better) else ""
+        raise ValueError(f"{error}; rename the folder{example}") from None
+
+
 Name = Annotated[str, AfterValidator(check_name)]
+Category = Annotated[str, AfterValidator(check_category)]
 Input = Literal["product", "concatenated", "distance"]
 Schedule = Literal["constant", "cosine"]
 Levels = Annotated[tuple[Number, ...], Field(min_length=1, max_length=3)]
@@ -61,17 +78,19 @@ class Running:
 
 @section
 class Dataset:
-    source: Literal["elpv", "folder", "archive"]
     root: str
-    archive: str
-    archive_size: Number
-    archive_sha256: Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")]
+    ignore: tuple[str, ...]
     strict: bool
     image_size: Annotated[int, Field(gt=0, le=4096, multiple_of=32)]  # the student's stride
     channels: Literal[1, 3]
+    drawn_defects: bool
+
+
+@section
+class Elpv:
+    categories: tuple[Literal["monocrystalline", "polycrystalline"], ...]
     held_out: Annotated[float, Field(gt=0, lt=1)]
     split_seed: Number
-    drawn_defects: bool
 
 
 @section
@@ -174,11 +193,12 @@ class Figures:
 @section
 class Params:
     study: Name
-    categories: Annotated[tuple[Name, ...], Field(min_length=1)]
+    categories: Annotated[tuple[Category, ...], Field(min_length=1)]
     seeds: Annotated[tuple[Number, ...], Field(min_length=1)]
     arithmetic: Arithmetic
     running: Running
     dataset: Dataset
+    elpv: Elpv
     textures: Textures
     teacher: Teacher
     augmentation: Augmentation
@@ -199,30 +219,30 @@ class Params:
         if self.heads and (unknown := {*self.head_seeds} - {*self.seeds}):
             raise ValueError(f"head_seeds: {min(unknown)} is not one of `seeds`")
         check_once("baseline.levels", self.baseline.levels)
-        for key, here in (("dataset", self.dataset), ("textures", self.textures)):
-            if here.source == "folder" and not (ROOT / here.root).is_dir():
-                raise ValueError(f"{key}.root: there is no folder {here.root!r}{GET}")
-            if not (ROOT / here.root).exists():  # DVC watches it in any case
-                raise ValueError(f"{key}.root: there is no {here.root!r}; take requirements.txt")
-        if self.dataset.source == "archive":
-            archive = ROOT / self.dataset.archive
-            if not archive.is_file():
-                raise ValueError(f"dataset.archive: there is no file {self.dataset.archive!r}{GET}")
-            if archive.stat().st_size != self.dataset.archive_size:
-                raise ValueError(
-                    f"dataset.archive: {archive.name} has {archive.stat().st_size} bytes, expected "
-                    f"dataset.archive_size {self.dataset.archive_size}{GET}"
-                )
+        self.check_data()
+        textures = self.textures
+        if textures.source == "folder" and not (ROOT / textures.root).is_dir():
+            raise ValueError(f"textures.root: there is no folder {textures.root!r}{GET}")
+        if not (ROOT / textures.root).exists():  # DVC watches it in any case
+            raise ValueError(f"textures.root: there is no {textures.root!r}; take requirements.txt")
         if taken := {"method", *vars(self.students)} & self.heads.keys():
             raise ValueError(f"heads: {min(taken)!r} names a student or the method; take another")
-        if self.textures.min_side > self.textures.max_side:
-            raise ValueError(f"textures.min_side: {self.textures.min_side} is above max_side")
+        if textures.min_side > textures.max_side:
+            raise ValueError(f"textures.min_side: {textures.min_side} is above max_side")
         named = re.match("(timm|random)$|package:", self.teacher.weights)
         if not named and not (ROOT / self.teacher.weights).is_file():
             raise ValueError(f"teacher.weights: there is no file {self.teacher.weights!r}{GET}")
         if not {1, 2, 3}.issuperset(sum(self.baseline.levels, ())):
             raise ValueError(f"baseline.levels: {self.baseline.levels} must be levels 1 to 3")
         return self
+
+    def check_data(self):
+        """ValueError for a folder of images that neither exists nor will be exported."""
+        root = self.dataset.root
+        if root.startswith("~"):  # DVC would look for a folder of this name
+            raise ValueError(f"dataset.root: write {root!r} out: {Path(root).expanduser()}")
+        if root != ELPV and not (ROOT / root).is_dir():
+            raise ValueError(f"dataset.root: there is no folder {root!r}{GET}")
 
     def head(self, name: str) -> Segmentation:
         """Settings of a segmentation network: the `method`, or a row of tables 5 and 6."""
@@ -239,36 +259,6 @@ def check_once(key, values):
         raise ValueError(f"{key}: {twice[0]!r} is given twice")
 
 
-class UniqueKeyLoader(yaml.SafeLoader):
-    """A safe loader that refuses doubled keys, aliases and numbers that DVC reads otherwise."""
-
-    def compose_node(self, parent, index):
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError(f"aliases (*{self.peek_event().anchor}) are not allowed")
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node, deep=False):
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        check_once("the file", keys)
-        return super().construct_mapping(node, deep)
-
-    def construct_number(self, node):
-        kind = node.tag.rpartition(":")[2]
-        pattern, how = NUMBERS[kind]
-        if not re.fullmatch(pattern, node.value):
-            where = f"{node.value[:40]} in line {node.start_mark.line + 1}"
-            raise yaml.YAMLError(f"{where}: write {how}")
-        return getattr(super(), f"construct_yaml_{kind}")(node)
-
-
-NUMBERS = {
-    "int": ("[-+]?(0|[1-9][0-9]{0,17})", "whole numbers in plain digits, up to 18"),
-    "float": ("[^:_]+", "numbers in digits and a point"),
-}
-for kind in NUMBERS:
-    UniqueKeyLoader.add_constructor(f"tag:yaml.org,2002:{kind}", UniqueKeyLoader.construct_number)
-
-
 def load(path=None):
     """Read and check a params file (default: the repository's params.yaml) into `Params`.
 
@@ -276,22 +266,33 @@ def load(path=None):
     """
     path = Path(path or ROOT / "params.yaml")
     try:
-        raw = yaml.load(path.read_text(encoding="utf-8"), Loader=UniqueKeyLoader)
+        text = path.read_text(encoding="utf-8")
+        yaml = YAML(typ="safe", pure=True)  # as DVC reads it
+        raw = yaml.load(text)
+        # Nine aliases of nine aliases of ... fill the memory once they are written out.
+        if aliases := [event for event in yaml.parse(text) if isinstance(event, AliasEvent)]:
+            raise ValueError(f"aliases (*{aliases[0].anchor}) are not allowed")
         # As JSON, so that strict checking takes a list for a tuple and still no text for a number.
-        return TypeAdapter(Params).validate_json(json.dumps(raw, default=refuse))
+        loaded = TypeAdapter(Params).validate_json(json.dumps(raw, default=refuse))
     except ValidationError as error:
         # A list with a wrong item is also reported as too short: the item's message is enough.
         inner = {e["loc"][:-1] for e in error.errors()}
         faults = [e for e in error.errors() if e["type"] != "too_short" or e["loc"] not in inner]
         raise ValueError("\n".join(describe(path.name, e) for e in faults)) from None
-    except (yaml.YAMLError, TypeError, ValueError, RecursionError) as error:
+    except (YAMLError, TypeError, ValueError, RecursionError) as error:
         deep = isinstance(error, RecursionError)
         reason = "nested too deeply" if deep else " ".join(str(error).split())
+        if isinstance(error, MarkedYAMLError) and error.problem_mark:
+            reason = f"{error.problem} in line {error.problem_mark.line + 1}"
         raise ValueError(f"{path.name}: not a valid params file: {reason}") from None
+    missing = [name for name in loaded.categories if name not in loaded.elpv.categories]
+    if loaded.dataset.root == ELPV and missing:
+        raise ValueError(f"{path.name}: elpv.categories: add {missing[0]!r} of categories")
+    return loaded
 
 
 def refuse(value):
-    """What YAML makes of some texts has no place in JSON."""
+    """TypeError for a value that YAML has and JSON has not, such as a date."""
     raise TypeError(f"{value} is a {type(value).__name__} to YAML; write it in quotes")
 
 
@@ -305,9 +306,8 @@ def describe(name, error):
         return f"{name}: unknown key {key}; the files in profiles/ show the known ones"
     if error["type"] == "value_error" and not error["loc"]:
         return f"{name}: {message}"
-    hint = "; write 0.001 or 1.0e-3, not 1e-3" if error["type"] == "float_type" else ""
     value = f"{value[:97]}..." if len(value := repr(error["input"])) > 100 else value
-    return f"{name}: {key}: {value}: {message}{hint}"
+    return f"{name}: {key}: {value}: {message}"
 
 
 if __name__ == "__main__":

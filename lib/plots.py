@@ -48,12 +48,14 @@ def _say(axis, text: str) -> None:
     axis.text(0.5, 0.5, text, ha="center", va="center", transform=axis.transAxes, color="0.3")
 
 
-def _show(axis, image, **options):
+def show(axis, image, **options):
     """An image without ticks; one channel is grey unless a colour map is given."""
     image = image[..., 0] if image.ndim == 3 and image.shape[-1] == 1 else image
     if image.ndim == 2:
         white = 255 if image.dtype == np.uint8 else 1
         options = {"cmap": "gray", "vmin": 0, "vmax": white} | options
+    elif image.dtype != np.uint8:
+        image = np.clip(image, 0, 1)  # rotation and blending round a hair above 1
     axis.set(xticks=[], yticks=[])
     return axis.imshow(image, **options)
 
@@ -107,7 +109,7 @@ def corrupted_images(images, corrupted, masks) -> Figure:
     for column, (title, pictures) in zip(axes.T, columns, strict=True):
         column[0].set_title(title)
         for axis, picture in zip(column, pictures, strict=True):
-            _show(axis, picture)
+            show(axis, picture)
     return figure
 
 
@@ -148,15 +150,15 @@ def _map_rows(examples: list[dict], label: str) -> Figure:
     ratios = {"height_ratios": [1] * len(examples) + [0.08]}
     figure, axes = _grid(len(examples) + 1, 4, 1.0, 1.0, margin=1.3, gridspec_kw=ratios)
     for row, example in zip(axes, examples, strict=False):
-        _show(row[0], example["image"])
+        show(row[0], example["image"])
         row[0].set_ylabel(label.format(**example), **ROW_LABEL)
         row[1].set(xticks=[], yticks=[], aspect=1)
-        _show(row[1], example["mask"]) if example["mask"] is not None else _say(row[1], "no mask")
+        show(row[1], example["mask"]) if example["mask"] is not None else _say(row[1], "no mask")
     scale = plt.get_cmap("cividis", 48)  # few colours, small files
     for column, kind in enumerate(MAPS, start=2):
         top = np.quantile([example[kind] for example in examples], 0.995)
         for axis, example in zip(axes[:, column], examples, strict=False):
-            picture = _show(axis, example[kind], cmap=scale, vmin=0, vmax=top)
+            picture = show(axis, example[kind], cmap=scale, vmin=0, vmax=top)
         bar = figure.colorbar(picture, axes[-1, column], orientation="horizontal", extend="max")
         bar.locator = plt.MaxNLocator(2)
     for axis, title in zip(axes[0], ("image", "mask", *MAPS), strict=True):
@@ -170,7 +172,7 @@ def image_grid(images, columns: int = 8) -> Figure:
     """Images `(N, H, W, C)` in rows of `columns`, without labels."""
     figure, axes = _grid(-(-len(images) // columns), columns, 0.8, 0.8)
     for number, axis in enumerate(axes.flat):
-        _show(axis, images[number]) if number < len(images) else axis.set_visible(False)
+        show(axis, images[number]) if number < len(images) else axis.set_visible(False)
     return figure
 
 
@@ -273,7 +275,7 @@ def category_samples(category: Category, columns: int = 5) -> Figure:
         members = np.flatnonzero(category.defects == kind)
         chosen = members[np.unique(np.linspace(0, len(members) - 1, columns).astype(int))]
         for axis, index in zip(row, chosen, strict=False):
-            _show(axis, category.images[index])
+            show(axis, category.images[index])
             # A little outside the mask, for a line on a thin crack would hide it.
             mask = ndimage.binary_dilation(category.masks[index], iterations=4)
             if mask.any():

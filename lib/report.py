@@ -38,7 +38,7 @@ SMOKE = (
     "too few to say anything about the method. "
 )
 FILES = ("ablations", "validation", "baseline", "heads")  # .csv of each frame of `Tables`
-HEADLINE_STAGES = ("dataset", "student", "segmentation", "evaluation", "baseline")
+HEADLINE_STAGES = ("dataset", "student", "segmentation", "maps", "evaluation", "baseline")
 
 
 class Tables(NamedTuple):
@@ -193,7 +193,7 @@ def protocol(params):
     """One paragraph: benchmark, sizes, steps, seeds, device; what is named smoke is no result."""
     full, segmentation = params.students.full, params.segmentation
     return (SMOKE if params.study.endswith("_smoke") else "") + (
-        f"Study {params.study}: {', '.join(params.categories)} from {params.dataset.source}, "
+        f"Study {params.study}: {', '.join(params.categories)} from {params.dataset.root}, "
         f"{params.dataset.image_size}x{params.dataset.image_size}, {len(params.seeds)} seeds, "
         f"{full.steps} student and {segmentation.steps} segmentation steps of "
         f"{segmentation.batch_size} images, teacher {params.teacher.backbone}; last step, nothing "

@@ -30,6 +30,7 @@ NOTEBOOKS = (  # what each kind of notebook answers, in the order to read them
     ("dataset", "the images"),
     ("student", "training a student"),
     ("segmentation", "training a segmentation network"),
+    ("maps", "both maps of the held-out images"),
     ("evaluation", "scoring the maps"),
     ("baseline", "the nearest-neighbour baseline"),
 )
@@ -225,9 +226,9 @@ class Site:
     def category(self, name):
         """A category's page and sheets; returns what the gallery needs of it."""
         tables = report.Tables(*(frame[frame.category == name] for frame in self.tables))
-        held_out = Category.load(self.results / "dataset" / f"{name}.npz").held_out()
+        held_out = Category.load(self.results / "dataset" / name / "held_out.npz")
         seed = self.settings.seeds[0]
-        view = View(held_out, self.results / "segmentation" / name, self.settings)
+        view = View(held_out, self.results / "maps" / name, self.settings)
         exhibits.save_sheets(view, seed, self.target / "images")
         self.write(
             f"category-{name}.html",

@@ -17,7 +17,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("lib", "study")
-COMMANDS = {"archive": "lib.archive", "params": "lib.params", "site": "lib.site"}
+COMMANDS = {"elpv": "lib.elpv", "params": "lib.params", "site": "lib.site"}
 
 # Modules left out of all lists, or of one, because they change no result there. What only they
 # import is left out as well.
@@ -27,8 +27,9 @@ SILENT = {
     "compat",  # makes a broken torchvision importable
     "sources",  # names checkpoints
 }
-UNUSED = {  # plots only shows, and baseline takes nothing but the teacher from training
+UNUSED = {  # plots only shows, and baseline and maps train nothing
     **{name: {"plots"} for name in ("dataset", "textures", "student", "segmentation")},
+    "maps": {"plots", "batches", "checkpoint", "corruption"},
     "baseline": {"batches", "checkpoint", "networks"},
 }
 

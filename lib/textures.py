@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lib.folder import EXTENSIONS, check_links, is_hidden, read_image, resized
+from lib.images import EXTENSIONS, check_links, is_hidden, read_image, resized
 from lib.memory import check_memory
 from lib.params import ROOT
 

@@ -12,7 +12,7 @@ import torch
 from lib.anomaly_map import cosine_map
 from lib.batches import Ahead, Batches
 from lib.checkpoint import Checkpoint, fingerprint
-from lib.devices import Captured, autocast, device, fix_arithmetic, take, to_device
+from lib.devices import Captured, autocast, device, device_name, fix_arithmetic, take, to_device
 from lib.interruption import whole
 from lib.losses import cosine_distance_loss, downsample_mask, focal_loss, l1_loss
 from lib.memory import check_memory
@@ -192,25 +192,28 @@ def teacher_levels(teacher, images, batch_size=32):
 
 
 @torch.inference_mode()
-def anomaly_maps(teacher, student, network, images, kind="product", batch_size=32):
+def anomaly_maps(teacher, student, network, images, kind="product", known=None, batch_size=32):
     """Both maps of uint8 images (N, S, S, C): float32 (N, S/4, S/4) twice, on the CPU.
 
-    kind: the input that `network` was trained on.
+    kind: the input that `network` was trained on. known: `teacher_levels` of the images, which
+    several students can share.
     """
     images, cosine, segmentation = to_device(images), [], []
     for batch in torch.arange(len(images), device=device()).split(batch_size):
         seen = to_input(teacher, take(images, batch) / 255)
-        teacher_levels, student_levels = teacher(seen), student(seen)
-        cosine.append(cosine_map(teacher_levels, student_levels)[:, 0].cpu())
-        levels = segmentation_input(teacher_levels, student_levels, kind)
-        segmentation.append(network(levels)[:, 0].cpu())
+        rows = slice(len(cosine) * batch_size, len(cosine) * batch_size + len(batch))
+        target = [level[rows] for level in known] if known else teacher(seen)
+        answer = student(seen)
+        cosine.append(cosine_map(target, answer)[:, 0].cpu())
+        segmentation.append(network(segmentation_input(target, answer, kind))[:, 0].cpu())
     return torch.cat(cosine).numpy(), torch.cat(segmentation).numpy()
 
 
 def save(folder, network, settings, history):
-    """Leave weights.pt (state dict and the settings that rebuild the network) and history.csv."""
+    """Leave weights.pt (state dict, device, and the settings that rebuild it) and history.csv."""
     content = io.BytesIO()  # torch itself would not say why a write failed
-    torch.save({"settings": settings, "state": network.state_dict()}, content)
+    state = {"settings": settings, "state": network.state_dict(), "device": device_name()}
+    torch.save(state, content)
     with whole(folder / "weights.pt") as path:
         path.write_bytes(content.getvalue())
     lines = ["step,loss", *(f"{step},{loss:.6g}" for step, loss in history)]
@@ -219,8 +222,12 @@ def save(folder, network, settings, history):
 
 
 def load(folder, build):
-    """Rebuild what `save` left, as `build(**settings)`, on the training device in eval mode."""
+    """Rebuild what `save` left, as `build(**settings)`, on the training device in eval mode.
+
+    `trained_on` of the network names the device that trained it.
+    """
     saved = torch.load(folder / "weights.pt", map_location=device(), weights_only=True)
     network = build(**saved["settings"])
     network.load_state_dict(saved["state"])
+    network.trained_on = saved["device"]
     return network.to(device(), memory_format=torch.channels_last).eval()

@@ -1,3 +1,5 @@
+import shutil
+
 import pytest
 import torch
 from clones import run_tiny
@@ -38,3 +40,9 @@ def teacher():
 def finished(tmp_path_factory):
     """A copy of the repository after one `dvc repro` of a tiny grid."""
     return run_tiny(tmp_path_factory.mktemp("clone"))
+
+
+@pytest.fixture
+def clone(finished, tmp_path):
+    """A finished run to spoil."""
+    return shutil.copytree(finished, tmp_path / "study", symlinks=True)

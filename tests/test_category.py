@@ -1,11 +1,15 @@
-"""lib.category: what is saved comes back, equal content gives equal bytes, parts."""
+"""lib.category: what is saved comes back, equal content gives equal bytes, parts, double images."""
 
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
+from toys import dataset, put
 
-from lib.category import Category, entry
+from lib.category import Category, answer, entry, near_duplicates
+from lib.folder import load_category
 
 
 @pytest.fixture
@@ -32,16 +36,32 @@ def test_entries(category):
     assert category.drawn.tolist() == [False] * 5 + [True]
 
 
-def test_category_file_is_deterministic_and_complete(category, tmp_path):
-    for name in ("a.npz", "b.npz"):
+def test_the_files_are_deterministic_and_complete(category, tmp_path):
+    for name in ("a", "b"):
         category.save(tmp_path / name)
-    assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
-    assert sorted(os.listdir(tmp_path)) == ["a.npz", "b.npz"]
-    loaded = Category.load(tmp_path / "a.npz")
-    for field, value in vars(category).items():
+    assert sorted(os.listdir(tmp_path / "a")) == ["held_out.npz", "train.npy"]
+    for name in os.listdir(tmp_path / "a"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+    np.testing.assert_array_equal(np.load(tmp_path / "a/train.npy"), category.images[:2])
+    loaded = Category.load(tmp_path / "a/held_out.npz")
+    for field, value in vars(category.held_out()).items():
         np.testing.assert_array_equal(getattr(loaded, field), value)
     assert isinstance(loaded.category, str) and isinstance(loaded.notes, tuple)
     assert loaded.labels.dtype == np.uint8 and loaded.masks.dtype == bool
+    replace(category, notes=()).save(tmp_path / "c")
+    assert Category.load(tmp_path / "c/held_out.npz").notes == ()
+
+
+def test_held_out_images_and_masks_leave_the_training_file_as_it_was(root, tmp_path):
+    load_category(dataset(root=str(root)), "nut").save(tmp_path / "a")
+    put(root / "nut/ground_truth/scratch/001.png", Image.new("L", (40, 40), 255))
+    put(root / "nut/test/dent/000.png")
+    load_category(dataset(root=str(root)), "nut").save(tmp_path / "b")
+    same = [
+        (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+        for name in ("train.npy", "held_out.npz")
+    ]
+    assert same == [True, False]
 
 
 def test_parts(category):
@@ -50,3 +70,18 @@ def test_parts(category):
     crack = category.select(category.defects == "crack")
     assert crack.names.tolist() == ["d.png", "e.png"] and crack.category == "nut"
     np.testing.assert_array_equal(crack.images, category.images[3:5])
+
+
+def test_near_duplicates_finds_the_copy(root):
+    rng = np.random.default_rng(0)
+    noise = [Image.fromarray(rng.integers(0, 256, (40, 40), dtype=np.uint8)) for _ in range(6)]
+    for index in range(3):
+        put(root / f"nut/train/good/{index:03}.png", noise[index])
+        put(root / f"nut/test/good/{index:03}.png", noise[index + 3])
+    put(root / "nut/test/scratch/001.png", noise[1].point(lambda value: value // 2 + 20))
+    nut = load_category(dataset(root=str(root), drawn_defects=True), "nut")
+    pairs = near_duplicates(nut, 0.9)
+    assert [pair[:2] for pair in pairs] == [("train/good/001.png", "test/scratch/001.png")]
+    assert pairs[0][2] > 0.9
+    said = answer(nut, [("a", "x", 0.99), ("b", "x", 0.98), ("a", "y", 0.98)])
+    assert "2 real defective" in said and "2 of 5 held-out images" in said

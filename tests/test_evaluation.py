@@ -262,6 +262,14 @@ def test_view_threshold_is_of_the_validation_split(view):
     assert view.cut(drawn) == 0.8
 
 
+def test_good_validation_images_alone_choose_no_threshold(tmp_path):
+    """As in MVTec LOCO, whose validation split has good images only."""
+    held_out = category()
+    kept = (held_out.splits == "test") | ((held_out.labels == 0) & ~held_out.drawn)
+    view = View(held_out.select(kept), tmp_path, SETTINGS)
+    assert (view.held_out.splits == "validation").any() and not view.tuning.any()
+
+
 def test_view_threshold_without_validation(tmp_path):
     held_out = category(validation=False)
     scores = np.where(held_out.labels == 1, 9.0, np.arange(len(held_out.labels)))

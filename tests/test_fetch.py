@@ -3,6 +3,8 @@
 import hashlib
 import os
 import re
+import shutil
+import tarfile
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -176,6 +178,63 @@ def test_too_little_space_is_told_before_the_download(server, tmp_path):
     with pytest.raises(OSError, match=r"no space for 1000000000.0 GB more"):
         get(server, tmp_path / "a.tar.xz", "/file", size=10**18)
     assert server.asked == []
+
+
+@pytest.fixture
+def packed(root, tmp_path):
+    """The toy category `nut` at the top of an archive, as in the official one."""
+    with tarfile.open(tmp_path / "a.tar.xz", "w:xz") as tar:
+        tar.add(root / "nut", "nut")
+    return tmp_path / "a.tar.xz"
+
+
+def test_an_archive_is_unpacked_once(packed, root, tmp_path, capsys):
+    target = tmp_path / "data" / "mvtec"
+    (target.parent / ".partial-mvtec" / "bolt").mkdir(parents=True)  # of a killed run
+    fetch.unpack(packed, target)
+    assert os.listdir(target.parent) == ["mvtec"]
+    for path in root.rglob("*.png"):
+        assert (target / path.relative_to(root)).read_bytes() == path.read_bytes()
+    assert "unpacking a.tar.xz: 0 %" in capsys.readouterr().err
+    (target / "nut/train/good/000.png").write_bytes(b"mine")
+    fetch.unpack(packed, target)
+    assert (target / "nut/train/good/000.png").read_bytes() == b"mine"
+
+
+def test_an_archive_that_leads_out_leaves_nothing(packed, tmp_path):
+    target = tmp_path / "data" / "mvtec"
+    with tarfile.open(packed, "w") as tar:
+        tar.add(__file__, "nut/train/good/0.png")
+        tar.add(__file__, "../../escaped.png")
+    with pytest.raises(tarfile.OutsideDestinationError, match=r"escaped.png"):
+        fetch.unpack(packed, target)
+    assert os.listdir(target.parent) == [] and not (tmp_path / "escaped.png").exists()
+
+
+def test_too_little_space_is_told_before_unpacking(packed, tmp_path, monkeypatch):
+    usage = shutil.disk_usage(tmp_path)._replace(free=5)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(OSError, match=r"data/mvtec: no space for 0.0 GB; free some"):
+        fetch.unpack(packed, tmp_path / "data" / "mvtec")
+    assert os.listdir(tmp_path / "data") == []
+
+
+def test_mvtec_is_verified_and_unpacked_to_where_the_profile_looks(packed, tmp_path, monkeypatch):
+    profile = yaml.safe_load((fetch.ROOT / "profiles" / "paper.yaml").read_text("utf-8"))
+    assert fetch.ROOT / profile["dataset"]["root"] == fetch.MVTEC
+    for name, value in {
+        "DOWNLOADS": tmp_path,
+        "NAME": packed.name,
+        "MVTEC": tmp_path / "data/mvtec",
+        "SIZE": packed.stat().st_size,
+        "SHA256": hashlib.sha256(packed.read_bytes()).hexdigest(),
+    }.items():
+        monkeypatch.setattr(fetch, name, value)
+    assert fetch.mvtec().endswith(f"unpacked to {tmp_path}/data/mvtec")
+    assert fetch.mvtec().endswith("(was there; remove it to unpack it again)")
+    monkeypatch.setattr(fetch, "SHA256", "0" * 64)
+    with pytest.raises(ValueError, match="move it away and run `make mvtec` again"):
+        fetch.mvtec()
 
 
 def test_the_rest_is_tried_after_a_failure(monkeypatch, capsys):

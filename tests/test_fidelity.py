@@ -19,8 +19,8 @@ from torch import nn
 
 from lib import params, training
 from lib.batches import Batches
-from lib.benchmarks import load_category
 from lib.corruption import corrupt, perlin_noise
+from lib.folder import load_category
 from lib.losses import downsample_mask
 from lib.networks import SegmentationNetwork, Student
 
@@ -196,7 +196,7 @@ def bolt(tmp_path):
 
 
 def load(base, size):
-    source = {"source": "folder", "root": str(base.parent), "drawn_defects": False}
+    source = {"root": str(base.parent), "drawn_defects": False}
     return load_category(replace(SHIPPED.dataset, image_size=size, **source), base.name)
 
 
@@ -217,7 +217,8 @@ def test_defect_that_vanishes_stays_a_defect(bolt):
     for category in seen:  # labelled by the folder
         assert category.labels.tolist() == [0, 0, 1, 1]
         assert category.has_mask.all()
-    assert "1 masks" in seen[1].notes[0] and not seen[0].notes
+    assert seen[1].notes == ("1 of 2 masks of test mark no pixel at 256x256.",)
+    assert not seen[0].notes
 
 
 # The paper's profile (paper.md 1.7)

@@ -38,8 +38,15 @@ def test_the_chains_hold_every_training_once():
 
 def test_scoring_holds_every_category_once():
     found = sorted(stage for chain in grid.scoring(PARAMS) for stage in chain)
-    stages = ("baseline", "evaluation", "figures", "pro")
+    stages = ("baseline", "evaluation", "figures", "maps", "pro")
     assert found == sorted(f"{stage}@{c}" for stage in stages for c in ("bottle", "screw"))
+
+
+def test_every_segmentation_network_is_mapped_once():
+    found = list(grid.networks(PARAMS))
+    assert len(found) == len(set(found)) == 2 * (4 + 1)
+    assert ("plain-7", "plain-7", "method") in found
+    assert ("full-distance-7", "full-7", "distance") in found
 
 
 def test_cost_counts_every_step():

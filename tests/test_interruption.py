@@ -70,7 +70,8 @@ def figure(path):
 
 FRAME = pd.DataFrame({"a": range(9999)})
 WRITERS = {  # what each stage leaves, as its notebook or lib/ writes it
-    "nut.npz": lambda path: category().save(path),
+    "train.npy": lambda path: category().save(path.parent),
+    "held_out.npz": lambda path: category().save(path.parent),
     "textures.npy": array,
     "weights.pt": lambda path: training.save(path.parent, nn.Linear(99, 99), {}, [(1, 0.5)]),
     "maps.npz": maps,

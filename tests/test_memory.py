@@ -9,7 +9,7 @@ import pytest
 from toys import dataset
 
 from lib import memory, training
-from lib.benchmarks import load_category
+from lib.folder import load_category
 from lib.params import ROOT
 
 MIB = 1 << 20
@@ -62,8 +62,6 @@ def test_too_little_is_told_before_anything_is_decoded(root, machine, monkeypatc
     said = r"nut: 6 images of 32x32 pixels: needs 0.00 GB of memory, 0.00 GB are free; lower"
     with pytest.raises(MemoryError, match=said):
         load_category(dataset(root=str(root)), "nut")
-    with pytest.raises(MemoryError, match=r"monocrystalline: \d+ images of 4096x4096 .* 0.00 GB"):
-        load_category(dataset(source="elpv", image_size=4096), "monocrystalline")
 
 
 def test_too_little_is_told_before_training(teacher, machine):

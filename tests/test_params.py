@@ -53,10 +53,10 @@ def test_shipped_file():
 
 
 def needed(raw: dict) -> dict[str, bool]:
-    """What a profile names: {path: whether it is a folder}."""
-    found = {raw[key]["root"]: raw[key]["source"] == "folder" for key in ("dataset", "textures")}
-    if raw["dataset"]["source"] == "archive":
-        found[raw["dataset"]["archive"]] = False
+    """What a profile needs beside the repository: {path: whether it is a folder}."""
+    found = {raw["textures"]["root"]: raw["textures"]["source"] == "folder"}
+    if raw["dataset"]["root"] != params.ELPV:
+        found[raw["dataset"]["root"]] = True
     weights = raw["teacher"]["weights"]
     if weights != "timm" and not weights.startswith("package:"):
         found[weights] = False
@@ -72,10 +72,9 @@ def put(root: Path, name: str, is_folder: bool) -> None:
 @pytest.mark.skipif(not PROFILES, reason="no profiles/")
 @pytest.mark.parametrize("path", PROFILES, ids=lambda path: path.stem)
 def test_profiles(path, tmp_path, monkeypatch):
-    """In a folder that holds what the profile names, with an archive of 0 bytes."""
+    """In a folder that holds nothing but what the profile names."""
     raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     assert raw.keys() == yaml.safe_load(TEXT).keys()
-    raw["dataset"]["archive_size"] = 0
     mine = write(tmp_path, yaml.safe_dump(raw))
     monkeypatch.setattr(params, "ROOT", tmp_path)
     for name, is_folder in needed(raw).items():
@@ -89,18 +88,39 @@ def test_profiles(path, tmp_path, monkeypatch):
         assert loaded.head(head).steps == loaded.segmentation.steps
 
 
-def test_an_archive_of_another_size_is_refused(tmp_path, monkeypatch):
-    raw = yaml.safe_load(TEXT)
-    raw["dataset"] |= {"source": "archive", "archive": "a.tar.xz", "archive_size": 5}
-    mine = write(tmp_path, yaml.safe_dump(raw))
-    monkeypatch.setattr(params, "ROOT", tmp_path)
-    put(tmp_path, "requirements.txt", False)
-    assert "there is no file 'a.tar.xz'" in fault(mine)
-    (tmp_path / "a.tar.xz").write_bytes(b"four")
-    message = fault(mine)
-    assert "dataset.archive: a.tar.xz has 4 bytes, expected dataset.archive_size 5" in message
-    (tmp_path / "a.tar.xz").write_bytes(b"fives")
-    assert load(mine).dataset.archive_size == 5
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("1e-3", 0.001), ("010", 10), ("0o10", 8), ("1:30", "'1:30'"), ("yes", "'yes'")],
+)
+def test_numbers_are_read_as_dvc_reads_them(tmp_path, text, value):
+    """As YAML 1.2; PyYAML would take 1e-3 for text, 010 for 8, 1:30 for 90 and yes for true."""
+    from dvc.utils.serialize import load_yaml
+
+    mine = changed(tmp_path, "running.checkpoint_seconds", text)
+    if isinstance(value, str):
+        assert f"running.checkpoint_seconds: {value}: Input should be a valid number" in fault(mine)
+    else:
+        by_dvc = load_yaml(mine)["running"]["checkpoint_seconds"]
+        assert load(mine).running.checkpoint_seconds == value == by_dvc
+
+
+def test_a_key_given_twice_is_refused(tmp_path):
+    twice = TEXT.replace("  dpi: 80", "  dpi: 90\n  dpi: 80")
+    assert 'found duplicate key "dpi" with value' in fault(write(tmp_path, twice))
+
+
+def test_elpv_is_exported_before_it_is_read(tmp_path):
+    """data/elpv need not exist yet; its categories must be among the exported ones."""
+    both = changed(tmp_path, "categories", "[monocrystalline, polycrystalline]")
+    assert "elpv.categories: add 'polycrystalline' of categories" in fault(both)
+    assert "elpv.categories.0: 'screw': Input" in fault(
+        changed(tmp_path, "elpv.categories", "[screw]")
+    )
+
+
+def test_a_home_folder_has_to_be_written_out(tmp_path):
+    home = changed(tmp_path, "dataset.root", "~/parts")
+    assert f"dataset.root: write '~/parts' out: {Path.home() / 'parts'}" in fault(home)
 
 
 def test_heads(tmp_path):

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 
@@ -10,6 +11,7 @@ import pandas as pd
 import pytest
 import vl_convert
 from clones import STUDENTS, change, dvc, git
+from toys import grey, put
 
 from lib.evaluation import COLUMNS
 
@@ -60,7 +62,7 @@ def test_everything_but_results_is_in_git_and_a_second_run_does_nothing(finished
 def test_every_notebook_runs_by_hand_and_changes_nothing(finished):
     """As JupyterLab does: the kernel starts in notebooks/, parameters are the defaults."""
     paths = sorted((finished / "notebooks").glob("*.ipynb"))
-    order = ["dataset", "textures", "student", "segmentation", "evaluation", "baseline"]
+    order = ["dataset", "textures", "student", "segmentation", "maps", "evaluation", "baseline"]
     first = sorted(paths, key=lambda path: [*order, path.stem].index(path.stem))
     script = (
         "import sys, nbformat\n"
@@ -105,6 +107,7 @@ def test_a_forced_stage_gives_the_same_bytes(finished):
 TRAINED = {f"student@monocrystalline-{name}-0" for name in STUDENTS}
 SEGMENTED = {f"segmentation@monocrystalline-{name}-0" for name in STUDENTS}
 DATA, SCORES = {"dataset@monocrystalline"}, {"evaluation@monocrystalline"}
+MAPS = {"maps@monocrystalline"}
 BASELINE, HEADS = {"baseline@monocrystalline"}, {"heads@monocrystalline-distance-0"}
 FIGURES, PRO, EXPLORE = {"figures@monocrystalline"}, {"pro@monocrystalline"}, {"explore"}
 NETWORKS = TRAINED | SEGMENTED | HEADS
@@ -114,20 +117,22 @@ ALWAYS = {"check", "site"}  # these read params.yaml as a whole; one checks it, 
 @pytest.mark.parametrize(
     ("key", "value", "stale"),
     [
-        ("arithmetic__threads", 2, NETWORKS | BASELINE | EXPLORE),
+        ("arithmetic__threads", 2, NETWORKS | MAPS | BASELINE | EXPLORE),
+        ("arithmetic__deterministic", True, NETWORKS | MAPS | BASELINE | EXPLORE),
+        ("arithmetic__precision", "fp32", NETWORKS | MAPS | BASELINE | EXPLORE),
         ("running__checkpoint_seconds", 1, set()),
         ("running__live_log", "tensorboard", set()),
-        ("dataset__archive_size", 1, {"archive"} | DATA | {"ablations"}),
-        ("dataset__split_seed", 1, DATA | {"ablations"}),
+        ("dataset__image_size", 96, DATA | {"textures", "ablations"}),
+        ("elpv__split_seed", 1, {"elpv@monocrystalline"}),
         ("textures__seed", 1, {"textures"}),
-        ("teacher__levels", [1, 2, 4], NETWORKS | BASELINE | EXPLORE | {"ablations"}),
+        ("teacher__levels", [1, 2, 4], NETWORKS | MAPS | BASELINE | EXPLORE | {"ablations"}),
         ("augmentation__degrees", 1.0, NETWORKS | EXPLORE),
         ("corruption__threshold", 0.6, NETWORKS | EXPLORE),
         ("optimiser__momentum", 0.5, NETWORKS),
         ("students__plain__steps", 3, {"student@monocrystalline-plain-0"}),
         ("students__full__steps", 3, {"student@monocrystalline-full-0", "ablations"}),
         ("segmentation__gamma", 2.0, SEGMENTED | HEADS | {"ablations"}),
-        ("heads__distance__l1_weight", 0.5, HEADS | SCORES),
+        ("heads__distance__l1_weight", 0.5, HEADS | MAPS | SCORES),
         ("evaluation__top_pixels", 9, SCORES | BASELINE | FIGURES | PRO | EXPLORE),
         ("baseline__bank_size", 99, BASELINE),
         ("figures__examples", 2, FIGURES),
@@ -185,7 +190,37 @@ def test_code_makes_only_its_readers_stale(finished):
     assert stale_after_sources(finished) >= NETWORKS | SCORES | BASELINE
 
 
-def test_bad_parameters_stop_the_pipeline(finished):
+def test_a_new_test_image_or_mask_retrains_nothing(clone):
+    """Only `dataset` reads the folder; training reads the good images, which stay the same."""
+    elpv, nut = clone / "data/elpv/monocrystalline", clone / "data/mine/monocrystalline"
+    shutil.copytree(elpv, nut)
+    change(clone, dataset__root="data/mine")
+    assert dvc("repro", "dataset@monocrystalline", "maps@monocrystalline", cwd=clone)[0] == 0
+    (cell,) = sorted((nut / "test/defective").iterdir())[:1]
+    shutil.copy(cell, nut / "test/defective/copy.png")
+    put(nut / "ground_truth/defective/copy_mask.png", grey(255, (300, 300)))
+    status, output = dvc("repro", "dataset@monocrystalline", "maps@monocrystalline", cwd=clone)
+    assert status == 0, output
+    ran = set(re.findall("Running stage '(.*)'", output))
+    assert ran == {"dataset@monocrystalline", "maps@monocrystalline"}
+
+
+def test_a_folder_that_dvc_tracks_is_there_in_temporary_experiments(clone):
+    """`dvc add data/<name>` is what DVC asks for; also where its files are links into the cache."""
+    shutil.copytree(clone / "data/elpv", clone / "data/mine")
+    assert dvc("config", "cache.type", "symlink", cwd=clone)[0] == 0
+    status, said = dvc("add", "data/mine", cwd=clone)
+    assert status == 0, said
+    assert next((clone / "data/mine").rglob("*.png")).is_symlink()
+    change(clone, dataset__root="data/mine")
+    git("add", "-A", cwd=clone)
+    assert "data/mine.dvc" in git("diff", "--cached", "--name-only", cwd=clone).splitlines()
+    git("commit", "-qm", "mine", cwd=clone)
+    status, said = dvc("exp", "run", "--temp", "dataset@monocrystalline", cwd=clone)
+    assert status == 0 and "Ran experiment" in said, said
+
+
+def test_bad_parameters_stop_the_first_stage(finished):
     change(finished, figures__colour="red")
     try:
         status, output = dvc("repro", cwd=finished)
@@ -197,14 +232,14 @@ def test_bad_parameters_stop_the_pipeline(finished):
 
 
 def test_failing_stage_names_the_value_and_leaves_no_result(finished):
-    change(finished, categories=["amorphous"])
+    change(finished, dataset__ignore=["*.png"])
     try:
         status, output = dvc("repro", "dataset", cwd=finished)
     finally:
         git("checkout", "-q", "params.yaml", "dvc.lock", cwd=finished)
     assert status != 0
-    assert "amorphous" in output and "monocrystalline, polycrystalline" in output
+    assert "data/elpv/monocrystalline/train/good: no images; put" in output
     assert "Traceback" not in output
-    assert not (finished / "results/dataset/amorphous.npz").exists()
-    assert not (finished / "rendered/items/dataset/amorphous.ipynb").exists()
-    assert (finished / "failed/rendered/items/dataset/amorphous.ipynb").exists()
+    assert not (finished / "results/dataset/monocrystalline/train.npy").exists()
+    assert not (finished / "rendered/items/dataset/monocrystalline.ipynb").exists()
+    assert (finished / "failed/rendered/items/dataset/monocrystalline.ipynb").exists()

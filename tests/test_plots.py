@@ -166,3 +166,10 @@ def test_intensity_histograms():
     assert [axis.get_title() for axis in figure.axes] == ["train", "validation", "test"]
     assert legend(figure) == ["good", "defective", "drawn defects"]
     assert "share of the pixels" in texts(figure)
+
+
+def test_colours_a_hair_above_1_are_shown_without_a_warning(caplog):
+    """Rotation and blending round up to 1.0000001, which matplotlib would warn of each time."""
+    image = np.full((1, 8, 8, 3), np.nextafter(np.float32(1), 2))
+    texts(plots.corrupted_images(image, image, np.zeros((1, 8, 8, 1))))
+    assert not caplog.records

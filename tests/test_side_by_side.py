@@ -2,7 +2,6 @@
 
 import filecmp
 import json
-import shutil
 import subprocess
 import sys
 
@@ -12,12 +11,6 @@ from clones import change, dvc, environment, git
 
 PLAIN, DENOISING = (f"monocrystalline-{name}-0" for name in ("plain", "denoising"))
 REFUSED = ("is busy", "Unable to acquire lock")  # by DVC, with what to do about it
-
-
-@pytest.fixture
-def clone(finished, tmp_path):
-    """A finished run to spoil."""
-    return shutil.copytree(finished, tmp_path / "study", symlinks=True)
 
 
 def outputs(item, stage):

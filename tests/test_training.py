@@ -22,7 +22,7 @@ from lib import params, training
 from lib.batches import Batches, to_arrays
 from lib.devices import Captured
 from lib.networks import INPUTS, SegmentationNetwork, Student, input_channels
-from lib.training import anomaly_maps, optimise
+from lib.training import anomaly_maps, optimise, teacher_levels
 
 # The loop
 
@@ -305,6 +305,10 @@ def test_anomaly_maps(teacher, student):
     one_by_one = anomaly_maps(teacher, student, network, images, batch_size=1)
     np.testing.assert_allclose(cosine, one_by_one[0], atol=1e-4)
     np.testing.assert_allclose(segmentation, one_by_one[1], atol=1e-4)
+    known = teacher_levels(teacher, images, batch_size=2)  # as the notebook maps shares them
+    shared = anomaly_maps(teacher, student, network, images, known=known, batch_size=2)
+    in_twos = anomaly_maps(teacher, student, network, images, batch_size=2)
+    np.testing.assert_array_equal(shared, in_twos)
 
 
 def test_make_teacher():

@@ -7,9 +7,8 @@ from PIL import Image
 
 def dataset(**changed):
     """The `dataset` section of params.yaml."""
-    base = {"source": "folder", "root": None, "image_size": 32, "channels": 1, "held_out": 0.25}
-    base |= {"split_seed": 0, "drawn_defects": False, "strict": False}
-    base |= {"archive": "none.tar.xz", "archive_size": 0, "archive_sha256": ""}
+    base = {"root": "none", "ignore": (), "strict": False, "image_size": 32, "channels": 1}
+    base |= {"drawn_defects": False}
     return SimpleNamespace(**{**base, **changed})
 
 
