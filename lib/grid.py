@@ -22,7 +22,7 @@ STAGE = re.compile(r"^(?:Running stage|Stage) '([^']+)'")
 def items(settings):
     """Names of all items as logs/timings.csv has them."""
     names, seeds = settings.categories, settings.seeds
-    runs = [f"{c}-{s}-{seed}" for c in names for s in vars(settings.students) for seed in seeds]
+    runs = [f"{c}-{s}-{seed}" for c in names for s in settings.students for seed in seeds]
     found = [f"{stage} {run}" for stage in ("student", "segmentation") for run in runs]
     heads = [f"{c}-{h}-{seed}" for c in names for h in settings.heads for seed in seeds]
     found += [f"segmentation {head}" for head in heads]
@@ -38,10 +38,10 @@ def chains(settings):
     libraries, the items of the others keep the device busy.
     """
     for category in settings.categories:
-        for student in vars(settings.students):
+        for student in settings.students:
             stages = ["student", "segmentation"]
             chain = [f"{s}@{category}-{student}-{seed}" for s in stages for seed in settings.seeds]
-            heads = settings.heads if student == "full" else ()
+            heads = settings.heads if student == settings.headline else ()
             yield chain + [f"heads@{category}-{h}-{seed}" for h in heads for seed in settings.seeds]
 
 
@@ -55,8 +55,8 @@ def scoring(settings):
 def cost(settings):
     """{phase: (trainings, steps of each)} of the whole grid."""
     runs = len(settings.categories) * len(settings.seeds)
-    found = {f"student {name}": (runs, s.steps) for name, s in vars(settings.students).items()}
-    networks = len(vars(settings.students)) + len(settings.heads)
+    found = {f"student {name}": (runs, s.steps) for name, s in settings.students.items()}
+    networks = len(settings.students) + len(settings.heads)
     return found | {"segmentation": (runs * networks, settings.segmentation.steps)}
 
 

@@ -114,14 +114,6 @@ class Student:
 
 
 @section
-class Students:
-    plain: Student
-    denoising: Student
-    encoder_decoder: Student
-    full: Student
-
-
-@section
 class Segmentation:
     input: Input
     channels: Channels
@@ -148,8 +140,14 @@ class Evaluation:
 
 
 @section
+class Claims:
+    smallest: Weight
+    resamples: Annotated[int, Field(ge=100, le=100_000)]
+
+
+@section
 class Baseline:
-    levels: Annotated[tuple[Levels, ...], Field(min_length=1)]
+    levels: tuple[Levels, ...]
     bank_size: Count
 
 
@@ -175,10 +173,12 @@ class Params:
     augmentation: Augmentation
     corruption: Corruption
     optimiser: Optimiser
-    students: Students
+    students: Annotated[dict[Name, Student], Field(min_length=1)]
+    headline: Name
     segmentation: Segmentation
     heads: dict[Name, Head]
     evaluation: Evaluation
+    claims: Claims
     baseline: Baseline
     figures: Figures
 
@@ -202,7 +202,12 @@ class Params:
                     f"dataset.archive: {archive.name} has {archive.stat().st_size} bytes, expected "
                     f"dataset.archive_size {self.dataset.archive_size}{GET}"
                 )
-        if taken := {"method", *vars(self.students)} & self.heads.keys():
+        if self.headline not in self.students:
+            raise ValueError(
+                f"headline: {self.headline!r} is none of the students; take one of "
+                f"{', '.join(self.students)}"
+            )
+        if taken := {"method", *self.students} & self.heads.keys():
             raise ValueError(
                 f"heads: {min(taken)!r} is the name of a student or of the segmentation section; "
                 "take another"

@@ -125,7 +125,7 @@ def test_rows_with_real_masks():
 def run(tmp_path):
     """A finished run of two seeds: results/, its category and maps."""
     held_out = category()
-    for student in vars(SETTINGS.students):
+    for student in SETTINGS.students:
         for seed in SETTINGS.seeds:
             for phase in ("student", "segmentation"):
                 folder = tmp_path / phase / "nut" / f"{student}-{seed}"
@@ -312,7 +312,7 @@ def test_view_history(run, view):
 @pytest.mark.parametrize(("real", "kind"), [(False, "drawn"), (True, "real")])
 def test_the_answer_names_both_maps_and_whose_pixels(tmp_path, real, kind):
     held_out = category(real_masks=real)
-    for student, seed in product(vars(SETTINGS.students), SETTINGS.seeds):
+    for student, seed in product(SETTINGS.students, SETTINGS.seeds):
         folder = tmp_path / "nut" / f"{student}-{seed}"
         folder.mkdir(parents=True)
         np.savez(folder / "maps.npz", cosine=maps_of(held_out, seed, 3), device="Toy CPU",

@@ -78,7 +78,7 @@ def test_charts_of_a_category(view, tmp_path):
     settings = SimpleNamespace(students=SETTINGS.students, seeds=(0,))
     view.settings = SimpleNamespace(**vars(SETTINGS) | vars(settings))
     for phase in ("student", "segmentation"):
-        for student in vars(SETTINGS.students):
+        for student in SETTINGS.students:
             folder = tmp_path / phase / "nut" / f"{student}-0"
             folder.mkdir(parents=True)
             (folder / "history.csv").write_text("step,loss\n1,2.0\n2,1.0\n")

@@ -46,8 +46,13 @@ def test_shipped_file():
     assert loaded.study == "quick"
     assert loaded.seeds == (0, 1, 2)
     assert loaded.teacher.levels == (1, 2, 3)
-    assert (loaded.students.full.denoising, loaded.students.full.encoder_decoder) == (True, True)
-    assert (loaded.students.plain.denoising, loaded.students.plain.encoder_decoder) == (False,) * 2
+    assert (loaded.students["full"].denoising, loaded.students["full"].encoder_decoder) == (
+        True,
+        True,
+    )
+    assert (loaded.students["plain"].denoising, loaded.students["plain"].encoder_decoder) == (
+        False,
+    ) * 2
     with pytest.raises(FrozenInstanceError):
         loaded.study = "other"
 

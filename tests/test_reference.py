@@ -189,12 +189,12 @@ def tiny():
     """The paper's rates and losses with few steps of small networks, masks easily covered."""
     shipped = params.load()
     short = {"steps": STEPS, "batch_size": BATCH, "schedule": "constant"}
-    student = replace(shipped.students.full, width=8, learning_rate=0.4, **short)
+    student = replace(shipped.students["full"], width=8, learning_rate=0.4, **short)
     rates = {"learning_rate_residual": 0.1, "learning_rate_head": 0.01}
     return replace(
         shipped,
         precision="fp32",
-        students=replace(shipped.students, full=student),
+        students=shipped.students | {"full": student},
         segmentation=replace(
             shipped.segmentation, channels=16, gamma=4.0, l1_weight=1.0, **short, **rates
         ),

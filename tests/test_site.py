@@ -46,7 +46,7 @@ def make_study(root, settings):
     for name in settings.categories:
         held_out = replace(category(real_masks=name == "bolt"), category=name)
         held_out.save(root / "results" / "dataset" / f"{name}.npz")
-        for student in vars(settings.students):
+        for student in settings.students:
             for seed in settings.seeds:
                 for phase in ("student", "segmentation"):
                     folder = root / "results" / phase / name / f"{student}-{seed}"
