@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.special import stdtrit
 
 from lib.format import brackets, listed, lower, method_name, signed
+from lib.intervals import Scores, seeds_interval
 from lib.metrics import METRICS
 from lib.paper import HEAD, quoted_rows, real
 from lib.resampling import METRICS as ANSWERED
@@ -132,74 +132,25 @@ def verdict(mean, seeds, images, smallest):
     return OPEN
 
 
-def seeds_interval(values, confidence=0.95):
-    """Student's t-interval of the mean of the seeds' values; None for fewer than two."""
-    values = np.asarray(values, float)
-    if len(values) < 2:
-        return None
-    half = stdtrit(len(values) - 1, (1 + confidence) / 2) * values.std(ddof=1) / len(values) ** 0.5
-    return float(values.mean() - half), float(values.mean() + half)
-
-
-def images_interval(draws, confidence=0.95):
-    """Percentiles of resampled figures in points, [(resamples,) of each category]; or None."""
-    if not draws or any(one is None for one in draws):
-        return None
-    tail = (1 - confidence) / 2
-    return tuple(np.quantile(np.mean(draws, axis=0), (tail, 1 - tail)).tolist())
-
-
-def pool(frame, metric):
-    """The rows that answer in this metric: real defects, or drawn ones if no real ones have it."""
-    found = frame[frame[metric].notna()]
-    return real(found) if found.real_defects.any() else found
-
-
-def _by_seed(rows, row, metric):
-    """Percent of one row (student, map), seeds x categories."""
-    chosen = rows[(rows.student == row[0]) & (rows["map"] == row[1])]
-    return chosen.pivot(index="seed", columns="category", values=metric).astype(float) * 100
-
-
-def _drawn(draws, rows, row, metric, category, seeds):
-    """Mean over seeds of a row's resampled figures in percent, or None where one is missing."""
-    benchmark = rows[rows.category == category].benchmark.iloc[0]
-    found = [draws.get((benchmark, category, *row, int(seed), metric)) for seed in seeds]
-    return None if any(one is None for one in found) else 100 * np.mean(found, axis=0)
-
-
-def _estimate(draws, rows, one, other, metric):
-    """(pairs by seed, interval over images) of the rows' difference in points, or None."""
-    table = _by_seed(rows, one, metric) - _by_seed(rows, other, metric)
-    table = table.dropna(axis=1, how="all").dropna()
-    if table.empty:
-        return None
-    found = []
-    for category in table:
-        both = [_drawn(draws, rows, row, metric, category, table.index) for row in (one, other)]
-        found.append(None if any(x is None for x in both) else both[0] - both[1])
-    return table.mean(axis=1), images_interval(found), tuple(table.columns)
-
-
-def answer(draws, frame, comparison, metric, smallest):
-    """The `Answer` of a comparison in one metric; None where a row or the metric is missing."""
-    (label, one, other), rows = comparison, pool(frame, metric)
-    if rows.empty or (found := _estimate(draws, rows, one, other, metric)) is None:
+def answer(scores, comparison, smallest):
+    """The `Answer` of a comparison from `Scores` of one metric; None where a row is missing."""
+    label, one, other = comparison
+    if (found := scores.estimate(one, other)) is None:
         return None
     pairs, images, categories = found
-    quoted = quoted_rows().get(metric, pd.Series(dtype=float))
-    known = one in quoted.index and other in quoted.index
-    words = []
-    if len(categories) > 1:
-        parts = (rows[rows.category == category] for category in categories)
-        own = (answer(draws, part, comparison, metric, smallest) for part in parts)
-        counts = Counter(part.verdict for part in own if part)
-        words = [f"{count} {lower(said)}" for said, count in counts.most_common()]
+    quoted, metric = quoted_rows(), scores.metric
+    known = metric in quoted and one in quoted.index and other in quoted.index
+    paper = float(round(quoted[metric][one] - quoted[metric][other], 1)) if known else None
+    counts = Counter()
+    for category in categories if len(categories) > 1 else ():
+        own, over_images, _ = scores.estimate(one, other, (category,))
+        mean = float(np.mean([*own.values()]))
+        counts[verdict(mean, seeds_interval([*own.values()]), over_images, smallest)] += 1
     return Answer(
-        *(label, one, other, metric, not rows.real_defects.any(), categories),
-        *(pairs.to_dict(), float(pairs.mean()), seeds_interval(pairs), images, smallest),
-        float(round(quoted[one] - quoted[other], 1)) if known else None,
-        "; ".join(words),
+        *(label, one, other, metric, scores.drawn, categories, pairs),
+        *(float(np.mean([*pairs.values()])), seeds_interval([*pairs.values()]), images),
+        *(smallest, paper),
+        "; ".join(f"{count} {lower(said)}" for said, count in counts.most_common()),
     )
 
 
@@ -250,10 +201,9 @@ def _frame(tables):
 
 def answers(tables, smallest):
     """Every claim as a dict: key, question, answers, those on the method itself first, verdict."""
-    frame = _frame(tables)
+    scores = [Scores(_frame(tables), metric, tables.draws) for metric in ANSWERED]
     for claim in claims(tables):
-        asked = [(one, metric) for one in claim.comparisons for metric in ANSWERED]
-        found = [answer(tables.draws, frame, one, metric, smallest) for one, metric in asked]
+        found = [answer(s, one, smallest) for one in claim.comparisons for s in scores]
         found = [one for one in found if one]
         if found:
             first = [one for one in found if one.label == found[0].label]
@@ -306,10 +256,8 @@ def numbers(answers):
 
 def reached(tables, row, metric="image_auroc"):
     """(mean, interval over seeds, interval over images) of a row in percent, or None."""
-    rows = pool(_frame(tables), metric)
-    found = _by_seed(rows, row, metric).dropna(axis=1, how="all").dropna()
-    if found.empty:
+    found = Scores(_frame(tables), metric, tables.draws).estimate(row)
+    if found is None:
         return None
-    draws = [_drawn(tables.draws, rows, row, metric, name, found.index) for name in found]
-    means = found.mean(axis=1)
-    return float(means.mean()), seeds_interval(means), images_interval(draws)
+    means = [*found[0].values()]
+    return float(np.mean(means)), seeds_interval(means), found[1]

@@ -14,6 +14,7 @@ import pandas as pd
 from lib import answers, claims, interruption, resampling, revisions, verdicts
 from lib.evaluation import METRICS
 from lib.format import plus_minus, signed, upper
+from lib.intervals import Scores
 from lib.params import ROOT
 
 ROW = ["category", "benchmark", "student", "map"]
@@ -79,25 +80,40 @@ class Pair:
                     figures = resampling.image_auroc(scores, labels, drawn)
                     yield (*key[::-1], row.student, row.map, row.seed, "image_auroc"), figures
 
-    def answer(self, student, kind, metric="image_auroc", **where):
-        """`claims.Answer` to: is B better than A? `where`: columns and values of the rows."""
-        rows = self.rows
-        for column, value in where.items():
-            rows = rows[rows[column].isin(value)]
-        rows = rows[rows[metric].notna()]
-        comparison = "", (f"B/{student}", kind), (f"A/{student}", kind)
-        return claims.answer(self.draws, rows, comparison, metric, self.smallest)
+    def told(self, scores, student, kind):
+        """B − A with its intervals, is B better, `93.1 ± 0.4` of A and of B; – where one lacks it.
 
-    def levels(self, student, kind, metric="image_auroc", **where):
-        """`93.1 ± 0.4` of A and of B, `–` where a run lacks the row."""
+        scores: `Scores` of both runs' rows. Equal bits are unchanged.
+        """
+        found, levels = self.answer(scores, student, kind), []
         for side in self.runs:
-            rows = self.rows[
-                (self.rows.student == f"{side}/{student}") & (self.rows["map"] == kind)
-            ]
-            for column, value in where.items():
-                rows = rows[rows[column].isin(value)]
-            means = rows.groupby("seed")[metric].mean() * 100
-            yield plus_minus(means.mean(), means.std(ddof=1)) or "–"
+            row = scores.estimate((f"{side}/{student}", kind))
+            means = pd.Series(row[0] if row else {}, dtype=float)
+            levels.append(plus_minus(means.mean(), means.std(ddof=1)) or "–")
+        if found is None:
+            return "–", "–", *levels
+        if not any(found.pairs.values()):
+            return signed(0), "unchanged", *levels
+        return claims.figures(found), found.verdict, *levels
+
+    def answer(self, scores, student, kind):
+        """`claims.Answer` to: is B better than A? None where they share no seed."""
+        comparison = "", (f"B/{student}", kind), (f"A/{student}", kind)
+        return claims.answer(scores, comparison, self.smallest)
+
+    def beside(self, metric="image_auroc"):
+        """`told` for each row of the tables that has the metric."""
+        found = {}
+        for where, rows in self.rows.groupby(ROW[:2], sort=False):
+            scores = Scores(rows, metric, self.draws)
+            names = ((student.partition("/")[2], kind) for student, kind in scores.rows)
+            for name in dict.fromkeys(names):
+                found[*where, *name] = self.told(scores, *name)
+        columns = ["B − A [over seeds] [over images]", "is B better?"]
+        columns += [f"{side}: {run.name}" for side, run in self.items()]
+        frame = pd.DataFrame.from_dict(found, orient="index", columns=columns)
+        frame.index = pd.MultiIndex.from_tuples(frame.index, names=ROW) if found else frame.index
+        return frame
 
 
 def tested(run, category, benchmark, rows):
@@ -109,35 +125,16 @@ def tested(run, category, benchmark, rows):
     return list(chosen.name), list(chosen.label), chosen
 
 
-def beside(one, two, metric="image_auroc"):
+def beside(one, two):
     """A row for each row of the tables: B − A in points paired by seed, is B better, A and B."""
-    pair, found = Pair(one, two), {}
-    for key in pd.concat([one.rows, two.rows])[ROW].drop_duplicates().itertuples(index=False):
-        where = {"category": [key.category], "benchmark": [key.benchmark]}
-        found[tuple(key)] = [
-            *told(pair.answer(key.student, key.map, metric, **where)),
-            *pair.levels(key.student, key.map, metric, **where),
-        ]
-    columns = ["B − A [over seeds] [over images]", "is B better?"]
-    columns += [f"A: {one.name}", f"B: {two.name}"]
-    frame = pd.DataFrame.from_dict(found, orient="index", columns=columns)
-    frame.index = pd.MultiIndex.from_tuples(frame.index, names=ROW)
-    return frame[(frame.iloc[:, 2:] != "–").any(axis=1)]
-
-
-def told(answer):
-    """(numbers, verdict) of an answer; equal bits are unchanged, a missing side is –."""
-    if answer is None:
-        return "–", "–"
-    if not any(answer.pairs.values()):
-        return signed(0), "unchanged"
-    return claims.figures(answer), answer.verdict
+    return Pair(one, two).beside()
 
 
 def gains(one, two):
     """B − A in points of every metric that both measured, a row for each row of the tables."""
-    columns = {metric: beside(one, two, metric).iloc[:, 0] for metric in METRICS}
-    frame = pd.DataFrame(columns, index=columns["image_auroc"].index).fillna("–")
+    pair = Pair(one, two)
+    columns = {metric: pair.beside(metric).iloc[:, 0] for metric in METRICS}
+    frame = pd.DataFrame(columns).reindex(columns["image_auroc"].index).fillna("–")
     return frame.loc[(frame[METRICS[1:]] != "–").any(axis=1)]
 
 
@@ -164,10 +161,10 @@ def answer(one, two):
     """`answers.compare` of two runs, on the method of B."""
     student, pair = two.params.get("headline", "full"), Pair(one, two)
     shared = [c for c in one.params["categories"] if c in two.params["categories"]]
-    where = {"category": shared, "real_defects": [True]}
-    found = pair.answer(student, "segmentation", **where)
-    levels = list(pair.levels(student, "segmentation", **where))
-    images, verdict = flipped(one, two), told(found)[1]
+    rows = pair.rows[pair.rows.category.isin(shared) & pair.rows.real_defects.astype(bool)]
+    scores = Scores(rows, "image_auroc", pair.draws)
+    _, verdict, *levels = pair.told(scores, student, "segmentation")
+    found, images = pair.answer(scores, student, "segmentation"), flipped(one, two)
     numbers = f"{found.numbers}; {found.reason}" if found else "no seeds in common"
     said = f"Is B better? {upper(verdict)}: {numbers}."
     table = parameters(one, two)

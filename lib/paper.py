@@ -5,6 +5,8 @@ Quoted figures lie in paper/*.csv, each with its source. Nothing is guessed: wha
 "not measured", what nobody published is "–".
 """
 
+from functools import cache
+
 import pandas as pd
 
 from lib.format import counted, markdown, plus_minus, signed
@@ -27,8 +29,9 @@ SETTINGS = (
 NONE, UNKNOWN = "not measured", "–"
 
 
+@cache
 def quoted(name):
-    """The rows of paper/<name>.csv."""
+    """The rows of paper/<name>.csv; read once, so never change them in place."""
     return pd.read_csv(ROOT / "paper" / f"{name}.csv", comment="#")
 
 
@@ -37,6 +40,7 @@ def paper_table4():
     return quoted("table4").set_index(["student", "map"])
 
 
+@cache
 def quoted_rows():
     """Tables 4 to 6, quoted, indexed by student and map as in ours, in percent."""
     heads = quoted("tables5_6").drop_duplicates("head").query("head != 'product'")

@@ -194,10 +194,10 @@ def page(params, tables, notebooks):
         "\n\n".join(
             [
                 f"# Study `{params.study}`",
+                protocol(params),
                 answers.ablations(
                     found, claims.reached(tables, (tables.student, "segmentation")), tables.student
                 ),
-                protocol(params),
                 "Commit, parameters and wall time: [run.md](run.md).",
                 "## Image AUROC on real defects (percent, mean ± standard deviation over seeds)",
                 markdown(table4(tables)),
