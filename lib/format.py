@@ -28,11 +28,6 @@ def brackets(interval):
     return "[{}, {}]".format(*map(signed, interval))
 
 
-def points(mean, interval=None):
-    """`+0.4 [-0.1, +0.9]`: a difference and its interval, if it has one."""
-    return signed(mean) + (f" {brackets(interval)}" if interval else "")
-
-
 def level(mean, interval=None):
     """`92.9 [89.9, 95.7]`: a level in percent and its interval, if it has one."""
     return f"{mean:.1f}" + (" [{:.1f}, {:.1f}]".format(*interval) if interval else "")

@@ -203,15 +203,9 @@ class Params:
                     f"dataset.archive_size {self.dataset.archive_size}{GET}"
                 )
         if self.headline not in self.students:
-            raise ValueError(
-                f"headline: {self.headline!r} is none of the students; take one of "
-                f"{', '.join(self.students)}"
-            )
+            raise ValueError(f"headline: {self.headline!r} is none of the students")
         if taken := {"method", *self.students} & self.heads.keys():
-            raise ValueError(
-                f"heads: {min(taken)!r} is the name of a student or of the segmentation section; "
-                "take another"
-            )
+            raise ValueError(f"heads: {min(taken)!r} is a student's or the method's; take another")
         if self.textures.min_side > self.textures.max_side:
             raise ValueError(f"textures.min_side: {self.textures.min_side} is above max_side")
         weights = self.teacher.weights

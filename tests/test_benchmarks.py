@@ -8,7 +8,7 @@ from PIL import Image
 from toys import dataset, put
 
 from lib import folder
-from lib.benchmarks import answer, load_category, near_duplicates, summary
+from lib.benchmarks import load_category, near_duplicates, summary
 from lib.drawn_defects import KINDS
 
 
@@ -125,10 +125,3 @@ def test_near_duplicates_finds_the_copy(root):
     pairs = near_duplicates(load_category(dataset(root=str(root), drawn_defects=True), "nut"), 0.9)
     assert [pair[:2] for pair in pairs] == [("train/good/001.png", "test/scratch/001.png")]
     assert pairs[0][2] > 0.9
-
-
-def test_the_answer_counts_real_images_and_pairs(mono):
-    said = answer(mono, [("a", "x", 0.99), ("b", "x", 0.98), ("a", "y", 0.98)])
-    real = (mono.splits != "train") & ~mono.drawn
-    assert f"{(real & (mono.labels == 1)).sum()} real defective" in said
-    assert f"2 of {real.sum()} held-out images" in said

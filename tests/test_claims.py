@@ -3,10 +3,9 @@
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import stats
 from test_report import PARAMS, baseline_rows, head_rows, make_tables, rows
 
-from lib import claims, intervals
+from lib import claims
 from lib.claims import NO, OPEN, YES
 
 FULL, HALF = ("full", "segmentation"), ("encoder_decoder", "segmentation")
@@ -15,23 +14,6 @@ NONE = "No difference beyond 0.5 points"
 
 def answer(key, found, smallest=0.5):
     return next(one for one in claims.answers(found, smallest) if one["key"] == key)
-
-
-def test_the_interval_over_seeds_is_students():
-    values = [1.0, 2.5, 0.3, 1.1]
-    expected = stats.t.interval(0.95, 3, np.mean(values), stats.sem(values))
-    assert intervals.seeds_interval(values) == pytest.approx(expected)
-    assert intervals.seeds_interval([1.0]) is None
-
-
-def test_the_interval_over_images_averages_categories_in_each_resample():
-    draws = np.arange(1001.0), 10 + np.arange(1001.0)[::-1]
-    assert intervals.images_interval([draws[0]]) == pytest.approx((25, 975))
-    assert intervals.images_interval(draws) == pytest.approx((505, 505))
-    assert (
-        intervals.images_interval([draws[0], None]) is None
-        and intervals.images_interval([]) is None
-    )
 
 
 @pytest.mark.parametrize(

@@ -161,3 +161,16 @@ def test_command(tmp_path):
 
 def test_root_is_the_repository():
     assert Path(params.__file__).resolve().parents[1] == ROOT
+
+
+def test_any_students_with_a_headline_among_them(tmp_path):
+    shipped = yaml.safe_load((params.ROOT / "params.yaml").read_text("utf-8"))
+    shipped["students"] = {"mine": shipped["students"]["plain"]}
+    shipped["baseline"]["levels"] = []
+    path = tmp_path / "params.yaml"
+    path.write_text(yaml.safe_dump(shipped))
+    with pytest.raises(ValueError, match="headline: 'full' is none of the students"):
+        params.load(path)
+    path.write_text(yaml.safe_dump(shipped | {"headline": "mine"}))
+    loaded = params.load(path)
+    assert list(loaded.students) == ["mine"] and loaded.baseline.levels == ()
