@@ -941,7 +941,7 @@ def params_files():
         "a nested key twice": (replaced("  dpi:", "  dpi: 90\n  dpi:"),
                                no_file + "key 'dpi' is given twice"),
         "code": (text("!!python/object/apply:os.mkdir [ran]"), no_file + ".*python/object/.*"),
-        "malformed": (text(TEXT + "\n  : ["), no_file + ".*line 11.*"),
+        "malformed": (text(TEXT + "\n  : ["), no_file + ".*line 12.*"),
         "a tab": (replaced("  dpi", "\tdpi"), no_file + r".*cannot start any token .*line 1.*"),
         "a date": (text(TEXT + "\nwhen: 2020-01-01\n"), no_file + "2020.* is a date to YAML; .*"),
         "a list for a key": (text(TEXT + "\n? [a]\n: b\n"), no_file + ".*unhashable key.*"),
