@@ -127,7 +127,7 @@ class Task:
         self.images = rng.integers(0, 256, (sizes.images, *shape), np.uint8)
         self.textures = rng.integers(0, 256, (16, *shape), np.uint8)
         self.teacher = training.make_teacher(settings)  # sets the number of threads
-        full, head = settings.students.full, settings.segmentation
+        full, head = settings.students["full"], settings.segmentation
         self.plain_teacher = reference.Teacher(settings.teacher.backbone)
         self.plain_student = reference.Student(self.plain_teacher.channels, width=full.width)
         self.plain_network = reference.SegmentationNetwork(
@@ -141,9 +141,9 @@ class Task:
     def paper(cls, sizes, **changed):
         """The paper's sizes, with as large a batch as `sizes` says."""
         settings = profile("paper", threads=sizes.threads, **changed)
-        full = replace(settings.students.full, width=sizes.width, batch_size=sizes.batch)
+        full = replace(settings.students["full"], width=sizes.width, batch_size=sizes.batch)
         head = replace(settings.segmentation, channels=sizes.channels, batch_size=sizes.batch)
-        students = replace(settings.students, full=full)
+        students = settings.students | {"full": full}
         data = replace(settings.dataset, image_size=sizes.size)
         return cls(replace(settings, students=students, segmentation=head, dataset=data), sizes)
 
@@ -175,7 +175,7 @@ class Task:
 
     def plain_student_phase(self):
         step = reference.student_step(*self.plain, rate=1e-3)
-        return repeat(step, *self.ready_batch(self.settings.students.full.batch_size))
+        return repeat(step, *self.ready_batch(self.settings.students["full"].batch_size))
 
     def plain_segmentation_phase(self):
         step = reference.segmentation_step(*self.plain, rates=(1e-3, 1e-3))
@@ -189,7 +189,7 @@ class Task:
 
     def new_student(self):
         """lib's student, untrained, as training leaves it."""
-        full = self.settings.students.full
+        full = self.settings.students["full"]
         student = Student(self.teacher.channels, full.encoder_decoder, full.width)
         return student.to(device(), memory_format=torch.channels_last).eval()
 
@@ -277,7 +277,7 @@ class Task:
 
 def with_steps(settings, student, segmentation):
     """Settings with so many steps of the two phases."""
-    students = replace(settings.students, full=replace(settings.students.full, steps=student))
+    students = settings.students | {"full": replace(settings.students["full"], steps=student)}
     return replace(
         settings, students=students, segmentation=replace(settings.segmentation, steps=segmentation)
     )

@@ -90,7 +90,7 @@ def steps(task, name, peaks):
     sizes, settings = task.sizes, task.settings
     threads = settings.arithmetic.threads
     precision = {"ours": auto(), "plain": "fp32"}
-    batches = {"student": settings.students.full, "segmentation": settings.segmentation}
+    batches = {"student": settings.students["full"], "segmentation": settings.segmentation}
     for phase, rows in PHASES[name].items():
         images, plain = batches[phase].batch_size, f"plain {phase}"
         builders = task.contenders()

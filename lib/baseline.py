@@ -8,7 +8,6 @@ import torch
 
 from lib.anomaly_map import resize
 from lib.devices import device_name
-from lib.evaluation import score_maps, spread
 
 
 def patches(features, levels):
@@ -21,33 +20,17 @@ def patches(features, levels):
     return torch.cat([resize(level, (size, size)) for level in chosen], 1).permute(0, 2, 3, 1)
 
 
-def score_seeds(normal, queries, held_out, levels, params):
-    """Rows of the tables for one set of levels: a row dict per seed and subset of held-out images.
+def items(normal, queries, params):
+    """(item, maps) of each declared set of levels and seed, for `evaluation.score`.
 
     normal, queries: the teacher's features of the training and the held-out images.
     """
-    normal, queries = patches(normal, levels), patches(queries, levels)
-    name, rows = "_".join(["nearest_neighbour", *map(str, levels)]), []
-    for seed in params.seeds:
-        maps = distance_maps(queries, memory_bank(normal, params.baseline.bank_size, seed))
-        scored = score_maps(held_out, maps, params.evaluation)
-        item = {"student": "none", "map": name, "seed": seed, "device": device_name()}
-        rows += [item | row for row in scored]
-    return rows
-
-
-def answer(frame):
-    """Two sentences on the rows of all sets of levels, test split, real defects."""
-    real = frame[(frame.split == "test") & frame.real_defects]
-    found = spread(real)["image_auroc"].droplevel(["benchmark", "student"])
-    best = real.groupby("map").image_auroc.mean().idxmax()
-    listed = ", ".join(f"{name[18:].replace('_', '-')}: {value}" for name, value in found.items())
-    return (
-        f"**Answer.** Without any training the teacher's features give an image AUROC of "
-        f"{found[best]} % on real test images, with teacher level {best[18:].replace('_', '-')} "
-        f"the best (levels {listed}). Less than this is no gain from a student and a segmentation "
-        "network; only what lies above it is."
-    )
+    for levels in params.baseline.levels:
+        known, asked = patches(normal, levels), patches(queries, levels)
+        name = "_".join(["nearest_neighbour", *map(str, levels)])
+        for seed in params.seeds:
+            maps = distance_maps(asked, memory_bank(known, params.baseline.bank_size, seed))
+            yield {"student": "none", "map": name, "seed": seed, "device": device_name()}, maps
 
 
 def memory_bank(features, size, seed):

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from lib import metrics
 from lib.interruption import whole
 
 
@@ -101,21 +100,6 @@ def near_duplicates(category: Category, threshold: float) -> list[tuple[str, str
     a, b = np.nonzero(similarity >= threshold)
     names = category.names[train[a]].tolist(), category.names[held_out[b]].tolist()
     return sorted(zip(*names, similarity[a, b].tolist(), strict=True), key=lambda pair: -pair[2])
-
-
-def answer(category: Category, pairs) -> str:
-    """Two sentences on what there is to learn from and what could fool us; `near_duplicates`."""
-    real, grey = ~category.drawn, category.images.mean(axis=(1, 2, 3))
-    test = real & (category.splits == "test")
-    area = metrics.image_auroc(grey[test], category.labels[test])
-    held_out, alike = real & (category.splits != "train"), len({name for _, name, _ in pairs})
-    return (
-        f"**Answer.** There are {len(category.training_images())} good images to learn from and "
-        f"{(held_out & (category.labels == 1)).sum()} real defective ones to find. Mean brightness "
-        f"alone tells good from defective test images with an AUROC of {max(area, 1 - area):.0%}, "
-        f"which a method has to beat, and {alike} of {held_out.sum()} held-out images look almost "
-        "like a training image."
-    )
 
 
 def summary(category: Category):

@@ -8,15 +8,17 @@ A and B are what `revisions.load` takes: git's names, or DVC's of experiments; e
 import re
 import sys
 
+import numpy as np
 import pandas as pd
 
-from lib import interruption, revisions, verdicts
-from lib.claims import verdict
-from lib.evaluation import METRICS, plus_minus
-from lib.paper import points, rows_of, seed_means
+from lib import answers, claims, interruption, resampling, revisions, verdicts
+from lib.evaluation import METRICS
+from lib.format import plus_minus, signed, upper
+from lib.intervals import Scores
 from lib.params import ROOT
 
 ROW = ["category", "benchmark", "student", "map"]
+RULE = {"smallest": 0.5, "resamples": 2000}  # for runs from before params.yaml had `claims`
 
 
 def both(before, after, root=ROOT):
@@ -40,69 +42,133 @@ def parameters(one, two):
     return pd.DataFrame(rows, columns=columns).set_index("parameter")
 
 
-def _percent(side, metric):
-    return side.rows.set_index([*ROW, "seed"])[metric].astype(float).rename(None) * 100
+def setting(run, key):
+    """A number of the section `claims` of a run's params.yaml."""
+    return run.params.get(f"claims.{key}", RULE[key])
 
 
-def said(pairs):
-    """The verdict on differences paired by seed; equal bits are said to be equal."""
-    return "–" if pairs.empty else "unchanged" if (pairs == 0).all() else verdict(pairs)
+class Pair:
+    """Two runs as one study: students are called A/<name> and B/<name>, so that claims apply."""
+
+    def __init__(self, one, two):
+        self.runs, self.smallest = {"A": one, "B": two}, setting(two, "smallest")
+        self.rows = pd.concat(
+            [run.rows.assign(student=f"{side}/" + run.rows.student) for side, run in self.items()]
+        )
+        self.draws = dict(self._resampled(setting(two, "resamples")))
+
+    def items(self):
+        return self.runs.items()
+
+    def _resampled(self, count):
+        """Image AUROC in each resample, by `evaluation.KEYS`, where both runs tested equal images.
+
+        Pixel metrics have none: git keeps no maps.
+        """
+        for key, rows in self.rows.groupby(["category", "benchmark"]):
+            tests = {side: tested(run, *key, rows) for side, run in self.items()}
+            if None in tests.values() or tests["A"][:2] != tests["B"][:2]:
+                continue
+            labels = np.array(tests["A"][1])
+            if (drawn := resampling.weights(labels, count, key[0])) is None:
+                continue
+            for row in rows.itertuples():
+                side, _, student = row.student.partition("/")
+                column = verdicts.column(student, row.map, row.seed)
+                if column in (images := tests[side][2]):
+                    scores = images[column].to_numpy(np.float32)
+                    figures = resampling.image_auroc(scores, labels, drawn)
+                    yield (*key[::-1], row.student, row.map, row.seed, "image_auroc"), figures
+
+    def told(self, scores, student, kind):
+        """B − A with its intervals, is B better, `93.1 ± 0.4` of A and of B; – where one lacks it.
+
+        scores: `Scores` of both runs' rows. Equal bits are unchanged.
+        """
+        found, levels = self.answer(scores, student, kind), []
+        for side in self.runs:
+            row = scores.estimate((f"{side}/{student}", kind))
+            means = pd.Series(row[0] if row else {}, dtype=float)
+            levels.append(plus_minus(means.mean(), means.std(ddof=1)) or "–")
+        if found is None:
+            return "–", "–", *levels
+        if not any(found.pairs.values()):
+            return signed(0), "unchanged", *levels
+        return claims.figures(found), found.verdict, *levels
+
+    def answer(self, scores, student, kind):
+        """`claims.Answer` to: is B better than A? None where they share no seed."""
+        comparison = "", (f"B/{student}", kind), (f"A/{student}", kind)
+        return claims.answer(scores, comparison, self.smallest)
+
+    def beside(self, metric="image_auroc"):
+        """`told` for each row of the tables that has the metric."""
+        found = {}
+        for where, rows in self.rows.groupby(ROW[:2], sort=False):
+            scores = Scores(rows, metric, self.draws)
+            names = ((student.partition("/")[2], kind) for student, kind in scores.rows)
+            for name in dict.fromkeys(names):
+                found[*where, *name] = self.told(scores, *name)
+        columns = ["B − A [over seeds] [over images]", "is B better?"]
+        columns += [f"{side}: {run.name}" for side, run in self.items()]
+        frame = pd.DataFrame.from_dict(found, orient="index", columns=columns)
+        frame.index = pd.MultiIndex.from_tuples(frame.index, names=ROW) if found else frame.index
+        return frame
 
 
-def beside(one, two, metric="image_auroc"):
-    """A row for each row of the tables: B − A in points paired by seed, the verdict, A and B."""
-    table = pd.concat({"A": _percent(one, metric), "B": _percent(two, metric)}, axis=1, sort=False)
-    found = {}
-    for key, rows in table.dropna(how="all").groupby(ROW, sort=False):
-        pairs = (rows.B - rows.A).dropna()
-        a, b = (plus_minus(rows[side].mean(), rows[side].std(ddof=1)) or "–" for side in "AB")
-        found[key] = [points(pairs), said(pairs), a, b]
-    columns = ["B − A (points)", "verdict", f"A: {one.name}", f"B: {two.name}"]
-    frame = pd.DataFrame.from_dict(found, orient="index", columns=columns)
-    frame.index = pd.MultiIndex.from_tuples(frame.index, names=ROW)
-    return frame
+def tested(run, category, benchmark, rows):
+    """Names, labels and scores by image of the test images of a benchmark; None if not kept."""
+    if category not in run.scores:
+        return None
+    images, real = run.scores[category], rows.real_defects.iloc[0]
+    chosen = images[(images.split == "test") & ((images.label == 0) | (images.drawn != real))]
+    return list(chosen.name), list(chosen.label), chosen
+
+
+def beside(one, two):
+    """A row for each row of the tables: B − A in points paired by seed, is B better, A and B."""
+    return Pair(one, two).beside()
 
 
 def gains(one, two):
     """B − A in points of every metric that both measured, a row for each row of the tables."""
-    columns = {metric: beside(one, two, metric)["B − A (points)"] for metric in METRICS}
-    frame = pd.DataFrame(columns, index=columns["image_auroc"].index).fillna("–")
+    pair = Pair(one, two)
+    columns = {metric: pair.beside(metric).iloc[:, 0] for metric in METRICS}
+    frame = pd.DataFrame(columns).reindex(columns["image_auroc"].index).fillna("–")
     return frame.loc[(frame[METRICS[1:]] != "–").any(axis=1)]
 
 
 def flipped(one, two):
-    """Test images whose verdict changed, of the categories that both have scores of."""
+    """Test images whose verdict changed, of the categories that both have thresholds for.
+
+    A sentence where there are no such categories.
+    """
     shared = [category for category in one.scores if category in two.scores]
-    tables = {c: verdicts.changed(one.scores[c], two.scores[c]) for c in shared}
-    return (
-        pd.concat(tables, names=["category", "image"]) if tables else pd.DataFrame(columns=["now"])
-    )
+    if not shared:
+        return "Whether verdicts changed is unknown: one side keeps no scores of single images."
+    student = two.params.get("headline", "full")
+    tables = {
+        category: verdicts.changed(
+            *(verdicts.table(x.scores[category], student) for x in (one, two))
+        )
+        for category in shared
+    }
+    tables = {category: table for category, table in tables.items() if table is not None}
+    return pd.concat(tables, names=["category", "image"]) if tables else verdicts.NO_CUT
 
 
 def answer(one, two):
-    """Two sentences: what was changed, and what became of the full method and its verdicts."""
-    table = parameters(one, two)
-    shown = [f"`{key}` {a} → {b}" for key, a, b in table.head(3).itertuples(name=None)]
-    more = [f"{len(table) - 3} more"] if len(table) > 3 else []
-    what = f"{len(table)} parameters differ" if len(table) > 1 else "one parameter differs"
-    what = f"{what}: {', '.join(shown + more)}" if len(table) else "no parameter differs"
+    """`answers.compare` of two runs, on the method of B."""
+    student, pair = two.params.get("headline", "full"), Pair(one, two)
     shared = [c for c in one.params["categories"] if c in two.params["categories"]]
-    a, b = (seed_means(rows_of(x.rows), "image_auroc", shared) for x in (one, two))
-    pairs = (b - a).dropna()
-    levels = [plus_minus(x.mean(), x.std(ddof=1)) for x in (a, b)]
-    images = flipped(one, two)
-    right = int((images["now"] == "right").sum())
-    if not set(one.scores) & set(two.scores):
-        flips = "whether verdicts changed is unknown, as a side keeps no scores of single images"
-    elif images.empty:
-        flips = "no test image changes its verdict"
-    else:
-        flips = f"{len(images)} test images change their verdict, {right} of them to the right one"
-    return (
-        f"**Answer.** From {one.name} to {two.name}, {what}. The full method's image AUROC goes "
-        f"from {levels[0]} to {levels[1]} % ({points(pairs)} points over {len(pairs)} paired "
-        f"seed{'s' * (len(pairs) != 1)}: {said(pairs)}); {flips}."
-    ) + "".join(warnings(one, two))
+    rows = pair.rows[pair.rows.category.isin(shared) & pair.rows.real_defects.astype(bool)]
+    scores = Scores(rows, "image_auroc", pair.draws)
+    _, verdict, *levels = pair.told(scores, student, "segmentation")
+    found, images = pair.answer(scores, student, "segmentation"), flipped(one, two)
+    numbers = f"{found.numbers}; {found.reason}" if found else "no seeds in common"
+    said = f"Is B better? {upper(verdict)}: {numbers}."
+    table = parameters(one, two)
+    return answers.compare(table, student, levels, said, images) + "".join(warnings(one, two))
 
 
 def warnings(one, two):

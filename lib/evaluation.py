@@ -1,24 +1,42 @@
-"""Score anomaly maps: rows of the tables, and thresholds that never see the test set."""
+"""Score anomaly maps once: rows of the tables, scores by image, and resamples for the intervals.
+
+Everything later reads what `save` leaves: figures, tables, page and site compute no score again.
+"""
+
+from itertools import chain, product
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
 
-from lib import metrics
+from lib import metrics, resampling, verdicts
 from lib.anomaly_map import image_score, resize
+from lib.category import Category
+from lib.interruption import whole
+from lib.params import ROOT
 
 MAPS = ["cosine", "segmentation"]
-METRICS = ["image_auroc", "pixel_auroc", "pixel_ap", "pro", "iap", "iap90"]
+METRICS = list(metrics.METRICS)
 COLUMNS = [
     *("benchmark", "category", "student", "denoising", "encoder_decoder", "map", "seed"),
     *METRICS,
     *("real_defects", "device"),
 ]
-HEAD_COLUMNS = [
-    *("benchmark", "category", "head", "input", "l1_weight", "seed"),
-    *METRICS,
-    *("real_defects", "device"),
-]
+KEYS = ["benchmark", "category", "student", "map", "seed", "metric"]
+RANKED = (  # examples where no threshold names an outcome: what is shown, label, from the top?
+    ("defective, lowest scores", 1, False),
+    ("good, highest scores", 0, True),
+    ("defective, highest scores", 1, True),
+)
+
+
+class Scored(NamedTuple):
+    """What a category's maps gave: a stage's whole result."""
+
+    rows: pd.DataFrame  # `split` and COLUMNS
+    images: pd.DataFrame  # verdicts.FACTS of each held-out image, and a column for each item
+    draws: dict  # {values of KEYS: figures in each resample of the test images}
 
 
 def full_size(maps, size):
@@ -26,85 +44,122 @@ def full_size(maps, size):
     return resize(torch.from_numpy(maps).unsqueeze(1), (size, size))[:, 0].numpy()
 
 
-def image_scores(maps, size, top_pixels):
-    """Image scores (N,) of stride-4 maps (N, h, w): mean of the T largest pixels at full size."""
-    return image_score(torch.from_numpy(full_size(maps, size)), top_pixels).numpy()
-
-
 def subsets(held_out):
     """What a row is scored on: (split, benchmark, real defects?, which of the held-out images).
 
-    Drawn defects are a benchmark of their own beside the same good images: `elpv_drawn`.
+    Drawn defects are a benchmark of their own beside the same good images: `elpv_drawn`. A subset
+    needs good and defective images.
     """
     good = held_out.labels == 0
     for split in ("validation", "test"):
         for drawn in (False, True):
             chosen = (held_out.splits == split) & (good | (held_out.drawn == drawn))
-            if chosen.any() and not good[chosen].all():
+            if good[chosen].any() and not good[chosen].all():
                 yield split, held_out.benchmark + "_drawn" * drawn, not drawn, chosen
 
 
-def score_maps(held_out, maps, settings):
-    """Every metric of stride-4 maps (N, h, w) of the held-out images: a list of row dicts.
+def without_pixels(held_out, chosen):
+    """Why these images have no pixel metrics, or an empty text where they have."""
+    defective = chosen & (held_out.labels == 1)
+    missing = int((~held_out.has_mask[defective]).sum())
+    if missing == defective.sum():
+        return "there are no masks"
+    if missing:
+        return f"{missing} of {defective.sum()} defective images have no mask"
+    return "" if held_out.masks[defective].any() else "the masks are empty at this image size"
 
-    Pixel metrics are missing (None) where an image of the subset has no mask.
-    """
-    maps, rows = full_size(maps, held_out.masks.shape[-1]), []
-    scores = image_score(torch.from_numpy(maps), settings.top_pixels).numpy()
+
+def left_out(held_out):
+    """Sentences on the test figures that this category cannot have."""
+    tested = [subset for subset in subsets(held_out) if subset[0] == "test"]
+    if not tested:
+        yield "No figures: the test split lacks good or defective images."
+    for _, benchmark, _, chosen in tested:
+        if reason := without_pixels(held_out, chosen):
+            yield f"No pixel metrics on {benchmark}: {reason}."
+
+
+def score_item(held_out, maps, item, settings):
+    """All figures of an item's stride-4 maps (N, h, w): rows, image scores (N,), resamples."""
+    maps, rows, draws = full_size(maps, held_out.masks.shape[-1]), [], {}
+    scores = image_score(torch.from_numpy(maps), settings.evaluation.top_pixels).numpy()
+    options = {"fpr_limit": settings.evaluation.fpr_limit, "recall": settings.evaluation.recall}
     for split, benchmark, real, chosen in subsets(held_out):
-        labels = held_out.labels[chosen]
-        row = {"split": split, "benchmark": benchmark, "category": held_out.category}
-        if held_out.has_mask[chosen].all():
-            row |= metrics.evaluate(
-                *(maps[chosen], held_out.masks[chosen], scores[chosen], labels),
-                fpr_limit=settings.fpr_limit,
-                recall=settings.recall,
-            )
-        else:
-            row |= dict.fromkeys(METRICS) | {
-                "image_auroc": metrics.image_auroc(scores[chosen], labels)
-            }
-        rows.append(row | {"real_defects": real})
-    return rows
+        row = item | {"benchmark": benchmark, "category": held_out.category}
+        masks = None if without_pixels(held_out, chosen) else held_out.masks[chosen]
+        data = maps[chosen], masks, scores[chosen], held_out.labels[chosen]
+        found = metrics.evaluate(*data, **options)
+        rows.append({"split": split} | row | found | {"real_defects": real})
+        if split == "test":
+            found = resampling.figures(*data, held_out.category, settings.claims.resamples)
+            draws |= {tuple((row | {"metric": m})[k] for k in KEYS): x for m, x in found.items()}
+    return rows, scores, draws
 
 
-def score_students(held_out, settings, folder):
-    """Score both maps of every student and seed of the declared grid, as a `table`.
+def score(held_out, items, settings):
+    """`Scored` of (item, stride-4 maps) pairs; an item has student, map, seed and the like."""
+    rows, draws = [], {}
+    images = {"name": held_out.names, "split": held_out.splits, "defect": held_out.defects}
+    images |= {"label": held_out.labels, "drawn": held_out.drawn}
+    for item, maps in items:
+        more, scores, drawn = score_item(held_out, maps, item, settings)
+        rows, draws = rows + more, draws | drawn
+        images[verdicts.column(item["student"], item["map"], item["seed"])] = scores
+    return Scored(table(rows), pd.DataFrame(images), draws)
+
+
+def networks(held_out, settings, folder):
+    """(item, maps) of the declared grid: both maps of every student, then the declared heads'.
 
     folder: where results/maps/<category>/<student>-<seed>/maps.npz lie.
     """
-    rows = []
-    for student, parts in vars(settings.students).items():
-        for seed in settings.seeds:
-            item = {"student": student, "seed": seed}
-            item |= {k: getattr(parts, k) for k in ("denoising", "encoder_decoder")}
-            with np.load(folder / held_out.category / f"{student}-{seed}" / "maps.npz") as maps:
-                item["device"] = str(maps["device"])
-                for kind in MAPS:
-                    scored = score_maps(held_out, maps[kind], settings.evaluation)
-                    rows += [item | {"map": kind} | row for row in scored]
-    return table(rows)
-
-
-def score_heads(held_out, settings, folder):
-    """Test rows of the declared heads on the full student (paper tables 5 and 6), in HEAD_COLUMNS.
-
-    folder: where results/maps/<category>/full-<head>-<seed>/maps.npz lie.
-    """
-    rows = []
-    for head, parts in settings.heads.items():
-        for seed in settings.head_seeds:
-            item = {"head": head, "seed": seed} | vars(parts)
-            with np.load(folder / held_out.category / f"full-{head}-{seed}" / "maps.npz") as maps:
-                item["device"] = str(maps["device"])
-                scored = score_maps(held_out, maps["segmentation"], settings.evaluation)
-            rows += [item | row for row in scored if row["split"] == "test"]
-    return pd.DataFrame(rows, columns=HEAD_COLUMNS)
+    runs = product(settings.students, [""], [MAPS], settings.seeds)
+    heads = product([settings.headline], settings.heads, [MAPS[1:]], settings.head_seeds)
+    for student, head, kinds, seed in chain(runs, heads):
+        parts = settings.students[student]
+        item = {"student": student, "seed": seed, "denoising": parts.denoising}
+        item["encoder_decoder"] = parts.encoder_decoder
+        name = "-".join(filter(None, (student, head, str(seed))))
+        with np.load(folder / held_out.category / name / "maps.npz") as maps:
+            item["device"] = str(maps["device"])
+            for kind in kinds:
+                yield item | {"map": ", ".join(filter(None, (kind, head)))}, maps[kind]
 
 
 def table(rows):
     """Row dicts as a DataFrame in the contract's columns, `split` first."""
     return pd.DataFrame(rows, columns=["split", *COLUMNS])
+
+
+def save(scored, tables, scores):
+    """Write <tables>.csv and <tables>.npz (resamples), and the scores by image as a CSV.
+
+    Scores keep all digits of float32: who reads them decides as one who computes them.
+    """
+    with whole(tables.with_suffix(".csv")) as path:
+        scored.rows.to_csv(path, index=False, float_format="%.6f")
+    with whole(tables.with_suffix(".npz")) as path:
+        keys = dict(zip(KEYS, map(np.array, zip(*scored.draws, strict=True)), strict=False))
+        np.savez(path, values=np.array([*scored.draws.values()], np.float32), **keys)
+    with whole(scores) as path:
+        scored.images.to_csv(path, index=False, float_format="%.9g")
+
+
+def load_draws(path):
+    """The resamples that `save` left, {values of KEYS: (resamples,)}."""
+    with np.load(path) as file:
+        keys = zip(*(file[key].tolist() for key in KEYS if key in file), strict=True)
+        return dict(zip(keys, file["values"], strict=True))
+
+
+def load_scores(file):
+    """The scores by image that `save` left: verdicts.FACTS, and a column for each item."""
+    return pd.read_csv(file, dtype={"name": str, "defect": str}, keep_default_na=False)
+
+
+def scores_path(settings, name, root=ROOT):
+    """Where the scores by image of a category lie; `<category>-baseline` are the baseline's."""
+    return root / "reports" / settings.study / "scores" / f"{name}.csv"
 
 
 def means(frame):
@@ -118,114 +173,88 @@ def means(frame):
     return nested
 
 
-def spread(frame):
-    """Mean and deviation over seeds in percent, a row for each benchmark, student and map."""
-    groups = frame.groupby(["benchmark", "student", "map"], sort=False)[METRICS]
-    mean, deviation = groups.mean() * 100, groups.std(ddof=1) * 100
-    return mean.combine(deviation, lambda a, b: a.combine(b, plus_minus)).dropna(axis=1, how="all")
-
-
-def answer(frame):
-    """Two sentences on the full student's test rows of `table`: images, then pixels."""
-    test = frame[(frame.split == "test") & (frame.student == "full")]
-    real, masks = test[test.real_defects], test[test.pixel_ap.notna()]
-    both = spread(real).droplevel(["benchmark", "student"])["image_auroc"]
-    said = (
-        "**Answer.** On real test images the full method gives an image AUROC of "
-        f"{both['segmentation']} % by its segmentation map and {both['cosine']} % by its cosine "
-        "map: so often a defective image scores above a good one. "
-    )
-    if masks.empty:
-        return said + "Where the defect is inside an image cannot be scored: there are no masks."
-    kind = "real" if masks.real_defects.any() else "drawn"
-    found = spread(masks).xs("segmentation", level="map").iloc[0]
-    return said + (
-        f"On {kind} defects, whose pixels are known, the segmentation map has a pixel AP of "
-        f"{found['pixel_ap']} % and PRO {found['pro']} %."
-    )
-
-
-def plus_minus(mean, deviation):
-    """`93.1 ± 0.4`; without spread for one seed; None where nothing was measured."""
-    if np.isnan(mean):
-        return None
-    return f"{mean:.1f}" if np.isnan(deviation) else f"{mean:.1f} ± {deviation:.1f}"
-
-
-def threshold(scores, labels):
-    """The image score that maximises true minus false positive rate, for the validation split."""
-    cuts = np.unique(scores)
-    gain = [(scores[labels == 1] >= c).mean() - (scores[labels == 0] >= c).mean() for c in cuts]
-    return float(cuts[int(np.argmax(gain))])
-
-
-def outcomes(scores, labels, cut):
-    """`true positive`, `false positive`, `false negative` or `true negative` for each image."""
-    right = np.where((scores >= cut) == (labels == 1), "true", "false")
-    return np.char.add(right, np.where(scores >= cut, " positive", " negative"))
-
-
 class View:
-    """One category of a finished run, as the figures want to see it: the full student by seed."""
+    """One category of a finished run, as the figures want to see it: the headline student."""
 
-    def __init__(self, held_out, folder, settings):
-        self.held_out, self.folder, self.settings = held_out, folder, settings
+    def __init__(self, held_out, folder, settings, images):
+        """folder: results/maps/<category>; images: its table of scores by image.
+
+        Raises ValueError where the table is of other images.
+        """
+        self.held_out, self.folder, self.settings, self.images = held_out, folder, settings, images
+        if list(images.name) != list(held_out.names):
+            raise ValueError(
+                f"the scores by image of {held_out.category} are of other images than its data: "
+                f"run `dvc repro evaluation@{held_out.category}`"
+            )
         self.real = (held_out.splits == "test") & ~held_out.drawn
-        # A threshold needs good and defective images: MVTec LOCO's validation has good ones only.
-        tuning = (held_out.splits == "validation") & ~held_out.drawn
-        self.tuning = tuning & (len(set(held_out.labels[tuning])) == 2)
         self.size = held_out.images.shape[1]
+
+    @classmethod
+    def load(cls, category, settings, root=ROOT):
+        """The view of a category, from the files of the stages dataset and evaluation."""
+        held_out = Category.load(root / f"results/dataset/{category}/held_out.npz")
+        images = load_scores(scores_path(settings, category, root))
+        return cls(held_out, root / "results/maps" / category, settings, images)
 
     def maps(self, seed, kind):
         """Stride-4 maps (N, h, w) of all held-out images."""
-        with np.load(self.folder / f"full-{seed}" / "maps.npz") as maps:
+        with np.load(self.folder / f"{self.settings.headline}-{seed}" / "maps.npz") as maps:
             return maps[kind]
 
     def scores(self, seed, kind):
-        return image_scores(self.maps(seed, kind), self.size, self.settings.evaluation.top_pixels)
+        """Image scores (N,), float32, as `evaluation` left them."""
+        name = verdicts.column(self.settings.headline, kind, seed)
+        return self.images[name].to_numpy(np.float32)
 
     def cut(self, scores):
-        """Threshold from validation, or where 5 % of good test images alarm if there is none."""
-        if self.tuning.any():
-            return threshold(scores[self.tuning], self.held_out.labels[self.tuning])
-        return float(np.quantile(scores[self.real & (self.held_out.labels == 0)], 0.95))
+        """The threshold of image scores (N,) that is best on real validation images, or None."""
+        splits = np.where(self.held_out.drawn, "", self.held_out.splits)
+        return verdicts.cut(scores, self.held_out.labels, splits)
 
     def history(self, results):
         """Losses of all students and segmentation networks of this category, long form."""
         category, found = self.held_out.category, []
         for phase in ("student", "segmentation"):
-            for student in vars(self.settings.students):
-                for seed in self.settings.seeds:
-                    path = results / phase / category / f"{student}-{seed}" / "history.csv"
-                    item = {"item": f"{student}-{seed}", "student": student, "seed": seed}
-                    found.append(pd.read_csv(path).assign(phase=phase, **item))
+            for student, seed in product(self.settings.students, self.settings.seeds):
+                path = results / phase / category / f"{student}-{seed}" / "history.csv"
+                item = {"item": f"{student}-{seed}", "student": student, "seed": seed}
+                found.append(pd.read_csv(path).assign(phase=phase, **item))
         return pd.concat(found)
 
     def examples(self, seed, count):
-        """For each outcome the `count` test images whose score lies farthest from the threshold."""
+        """For each outcome the `count` test images whose score lies farthest from the threshold.
+
+        Without a threshold: the defective and good images at either end of the scores.
+        """
         scores = self.scores(seed, "segmentation")
-        cut = self.cut(scores)
-        named = outcomes(scores, self.held_out.labels, cut)
         cosine, segmentation = self.maps(seed, "cosine"), self.maps(seed, "segmentation")
-        found = []
+        return [
+            {
+                "outcome": outcome,
+                "name": str(self.held_out.names[i]),
+                "image": self.held_out.images[i],
+                "mask": self.held_out.masks[i] if self.held_out.has_mask[i] else None,
+                "cosine": full_size(cosine[i : i + 1], self.size)[0],
+                "segmentation": full_size(segmentation[i : i + 1], self.size)[0],
+                "score": float(scores[i]),
+            }
+            for outcome, index in self._groups(scores)
+            for i in index[:count]
+        ]
+
+    def _groups(self, scores):
+        """(outcome, indices of its test images, the first to show first)."""
+        labels, cut = self.held_out.labels, self.cut(scores)
+        if cut is None:
+            for name, label, top in RANKED:
+                index = np.flatnonzero(self.real & (labels == label))
+                yield name, index[np.argsort(scores[index] * (-1 if top else 1), kind="stable")]
+            return
+        named = verdicts.outcomes(scores, labels, cut)
         for outcome in np.unique(named):
             index = np.flatnonzero(self.real & (named == outcome))
-            for i in index[np.argsort(-np.abs(scores[index] - cut), kind="stable")][:count]:
-                one, mask = self.held_out, None
-                if one.has_mask[i]:
-                    mask = one.masks[i]
-                found.append(
-                    {
-                        "outcome": str(outcome),
-                        "name": str(one.names[i]),
-                        "image": one.images[i],
-                        "mask": mask,
-                        "cosine": full_size(cosine[i : i + 1], self.size)[0],
-                        "segmentation": full_size(segmentation[i : i + 1], self.size)[0],
-                        "score": float(scores[i]),
-                    }
-                )
-        return found
+            yield str(outcome), index[np.argsort(-np.abs(scores[index] - cut), kind="stable")]
 
     def histogram(self, seed, kind):
         """Arguments of plots.score_histograms for real test images."""
@@ -237,9 +266,16 @@ class View:
             "threshold": self.cut(scores),
         }
 
+    def tested(self):
+        """(benchmark, which images) of the test subsets that can be scored."""
+        return [(name, chosen) for split, name, _, chosen in subsets(self.held_out)
+                if split == "test"]  # fmt: skip
+
     def image_curves(self, seed):
         """ROC and precision-recall of the image scores, real test images, for both maps."""
         labels = self.held_out.labels[self.real]
+        if len(np.unique(labels)) < 2:
+            return {}
         return {
             kind: metrics.image_curves(self.scores(seed, kind)[self.real], labels) for kind in MAPS
         }
@@ -247,11 +283,12 @@ class View:
     def pixel_curves(self, seed):
         """ROC, precision-recall and PRO of pixels, on the test rows whose masks are all known."""
         found = {}
-        for split, benchmark, _, chosen in subsets(self.held_out):
-            if split == "test" and self.held_out.has_mask[chosen].all():
+        for benchmark, chosen in self.tested():
+            if without_pixels(self.held_out, chosen):
+                continue
+            for kind in MAPS:
+                maps = full_size(self.maps(seed, kind)[chosen], self.size)
+                limit = self.settings.evaluation.fpr_limit
                 masks = self.held_out.masks[chosen]
-                for kind in MAPS:
-                    maps = full_size(self.maps(seed, kind)[chosen], self.size)
-                    limit = self.settings.evaluation.fpr_limit
-                    found[f"{kind}, {benchmark}"] = metrics.curves(maps, masks, fpr_limit=limit)
+                found[f"{kind}, {benchmark}"] = metrics.curves(maps, masks, fpr_limit=limit)
         return found

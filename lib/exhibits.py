@@ -69,8 +69,7 @@ def facts(view, seed):
         "seed": seed,
         "columns": COLUMNS,
         "rows": -(-len(held_out.labels) // COLUMNS),
-        "threshold": {kind: view.cut(scores[kind]) for kind in MAPS},
-        "validated": view.tuning.any().item(),
+        "threshold": {kind: view.cut(scores[kind]) for kind in MAPS},  # None without validation
         "images": [
             {"name": str(name), "defect": str(defect), "label": int(label), "drawn": bool(drawn),
              "mask": bool(known), "scores": {k: float(scores[k][chosen][i]) for k in MAPS}}
@@ -101,7 +100,10 @@ def charts(view, results, seed):
             series = {label: curves[name] for label, curves in found.items() if name in curves}
             if series:
                 yield chart(
-                    f"{title}, {group} scores, test, full student, seed {seed}", x, y, series
+                    f"{title}, {group} scores, test, student {view.settings.headline}, seed {seed}",
+                    x,
+                    y,
+                    series,
                 )
     history = view.history(results)
     history = history[history.seed == seed]

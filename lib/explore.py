@@ -39,15 +39,15 @@ class Stages(NamedTuple):
 
 
 def load(params, category, seed, folder=ROOT / "results"):
-    """Teacher, full student and its segmentation network, as the stages of the pipeline left them.
+    """Teacher, headline student and its segmentation network, as the stages left them.
 
     Raises FileNotFoundError where that item was not trained yet.
     """
-    student, network = (folder / phase / category / f"full-{seed}" for phase in PHASES)
+    student, network = (folder / phase / category / f"{params.headline}-{seed}" for phase in PHASES)
     if not network.is_dir():
         raise FileNotFoundError(
             f"no trained model of {category}, seed {seed}: run "
-            f"`dvc repro segmentation@{category}-full-{seed}` first"
+            f"`dvc repro segmentation@{category}-{params.headline}-{seed}` first"
         )
     trained = training.load(student, Student), training.load(network, SegmentationNetwork)
     return training.make_teacher(params), *trained
@@ -66,10 +66,11 @@ def stages(teacher, student, network, images, kind="product"):
 
 
 def typical(view, seed):
-    """Index into `view.held_out` of the defective test image whose score is the median one."""
-    defective = np.flatnonzero(view.real & (view.held_out.labels == 1))
-    scores = view.scores(seed, "segmentation")[defective]
-    return int(defective[np.argsort(scores, kind="stable")[len(scores) // 2]])
+    """Index into `view.held_out` of the median test image by score, of the defective if any."""
+    defective = view.real & (view.held_out.labels == 1)
+    index = np.flatnonzero(defective if defective.any() else view.real)
+    scores = view.scores(seed, "segmentation")[index]
+    return int(index[np.argsort(scores, kind="stable")[len(scores) // 2]])
 
 
 def pick(view, seed, name=""):
@@ -84,20 +85,6 @@ def pick(view, seed, name=""):
         known = ", ".join(view.held_out.names[view.real][:5])
         raise ValueError(f"no held-out image {name!r}; there are {known}, ...")
     return int(found[0])
-
-
-def answer(view, seed, index):
-    """Two sentences on how the method judges the image at `index` of `view.held_out`."""
-    scores, labels = view.scores(seed, "segmentation"), view.held_out.labels
-    cut, score = view.cut(scores), scores[index]
-    good, defective = (scores[view.real & (labels == label)] for label in (0, 1))
-    truth, verdict = (("good", "defective")[int(bad)] for bad in (labels[index], score >= cut))
-    return (
-        f"**Answer.** `{view.held_out.names[index]}` is {truth} and the method calls it "
-        f"**{verdict}**: its score is {score:.3f}, the threshold {cut:.3f}. It scores above "
-        f"{(good < score).mean():.0%} of the good and {(defective < score).mean():.0%} of the "
-        "defective test images."
-    )
 
 
 def denoising(clean, corrupted, masks):

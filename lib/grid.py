@@ -22,7 +22,7 @@ STAGE = re.compile(r"^(?:Running stage|Stage) '([^']+)'")
 def items(settings):
     """Names of all items as logs/timings.csv has them."""
     names, seeds = settings.categories, settings.seeds
-    runs = [f"{c}-{s}-{seed}" for c in names for s in vars(settings.students) for seed in seeds]
+    runs = [f"{c}-{s}-{seed}" for c in names for s in settings.students for seed in seeds]
     found = [f"{stage} {run}" for stage in ("student", "segmentation") for run in runs]
     heads = [f"{c}-{h}-{n}" for c in names for h in settings.heads for n in settings.head_seeds]
     found += [f"segmentation {head}" for head in heads]
@@ -34,9 +34,9 @@ def items(settings):
 
 def networks(settings):
     """(item, student's item, head) of every trained segmentation network of a category."""
-    for student in vars(settings.students):
-        for head in ("method", *(settings.heads if student == "full" else ())):
-            for seed in settings.seeds:
+    for student in settings.students:
+        for head in ("method", *(settings.heads if student == settings.headline else ())):
+            for seed in settings.seeds if head == "method" else settings.head_seeds:
                 item = f"{student}-{seed}" if head == "method" else f"{student}-{head}-{seed}"
                 yield item, f"{student}-{seed}", head
 
@@ -48,10 +48,10 @@ def chains(settings):
     libraries, the items of the others keep the device busy.
     """
     for category in settings.categories:
-        for student in vars(settings.students):
+        for student in settings.students:
             stages = ["student", "segmentation"]
             chain = [f"{s}@{category}-{student}-{seed}" for s in stages for seed in settings.seeds]
-            heads = settings.heads if student == "full" else ()
+            heads = settings.heads if student == settings.headline else ()
             yield chain + [f"heads@{category}-{h}-{n}" for h in heads for n in settings.head_seeds]
 
 
@@ -64,7 +64,7 @@ def scoring(settings):
 
 def cost(settings):
     """{phase: (trainings, steps of each)} of the whole grid."""
-    count, students = len(settings.categories), vars(settings.students)
+    count, students = len(settings.categories), settings.students
     runs, heads = (
         count * len(settings.seeds),
         count * len(settings.heads) * len(settings.head_seeds),

@@ -6,15 +6,17 @@ one threshold. Every function raises ValueError where its figure is undefined.
 """
 
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from scipy import ndimage
 
 # Label a whole (N, H, W) stack at once: 8-connected inside an image, never across images.
-_EIGHT_CONNECTED = np.zeros((3, 3, 3), bool)
-_EIGHT_CONNECTED[1] = True
+EIGHT_CONNECTED = np.zeros((3, 3, 3), bool)
+EIGHT_CONNECTED[1] = True
 
 
 @dataclass(frozen=True)
@@ -143,7 +145,7 @@ def _rank_pixels(maps, masks) -> _Ranking:
         raise ValueError("masks hold values between 0 and 1; cut them at 0.5 first")
     if maps.dtype == np.float16:
         maps = maps.astype(np.float32)
-    regions, _ = ndimage.label(masks != 0, structure=_EIGHT_CONNECTED)
+    regions, _ = ndimage.label(masks != 0, structure=EIGHT_CONNECTED)
     return _rank(maps.ravel(), regions.ravel(), "pixel")
 
 
@@ -189,22 +191,38 @@ def iap_at(maps, masks, recall: float = 0.9) -> float:
     return _rank_pixels(maps, masks).iap_at(_share("recall", recall))
 
 
+class Metric(NamedTuple):
+    """A column of the tables: how it is called, what is ranked for it, and the figure, 0..1."""
+
+    label: str
+    items: str  # images or pixels
+    figure: Callable  # of a _Ranking; options are those of `evaluate`
+
+
+# A new metric is one line here; all tables and figures follow.
+METRICS = {
+    "image_auroc": Metric("image AUROC", "images", lambda ranking, **_: ranking.auroc()),
+    "pixel_auroc": Metric("pixel AUROC", "pixels", lambda ranking, **_: ranking.auroc()),
+    "pixel_ap": Metric("pixel AP", "pixels", lambda ranking, **_: ranking.average_precision()),
+    "pro": Metric("PRO", "pixels", lambda r, fpr_limit, **_: r.pro(_share("fpr_limit", fpr_limit))),
+    "iap": Metric("IAP", "pixels", lambda r, **_: float(r.region_precision().mean())),
+    "iap90": Metric("IAP@90", "pixels", lambda r, recall, **_: r.iap_at(_share("recall", recall))),
+}
+PIXEL_METRICS = [key for key, metric in METRICS.items() if metric.items == "pixels"]
+
+
 def evaluate(maps, masks, scores, labels, fpr_limit: float = 0.3, recall: float = 0.9) -> dict:
-    """All six figures, 0..1, from one sort of the pixels.
+    """All METRICS, 0..1, from one sort of the pixels.
 
     `masks` None says that there are none: the pixel figures are then NaN.
     """
-    figures = {"image_auroc": image_auroc(scores, labels)}
-    if masks is None:
-        names = ("pixel_auroc", "pixel_ap", "pro", "iap", "iap90")
-        return figures | dict.fromkeys(names, float("nan"))
-    pixels = _rank_pixels(maps, masks)
-    return figures | {
-        "pixel_auroc": pixels.auroc(),
-        "pixel_ap": pixels.average_precision(),
-        "pro": pixels.pro(_share("fpr_limit", fpr_limit)),
-        "iap": float(pixels.region_precision().mean()),
-        "iap90": pixels.iap_at(_share("recall", recall)),
+    ranked = {"images": _rank_images(scores, labels)}
+    if masks is not None:
+        ranked["pixels"] = _rank_pixels(maps, masks)
+    options = {"fpr_limit": fpr_limit, "recall": recall}
+    return {
+        key: one.figure(ranked[one.items], **options) if one.items in ranked else float("nan")
+        for key, one in METRICS.items()
     }
 
 

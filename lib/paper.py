@@ -1,27 +1,25 @@
 """The paper's tables, quoted, with ours beside them: MVTec AD, all figures in percent.
 
-`test` is the frame of reports/<study>/ablations.csv and `heads` that of heads.csv (values 0..1);
-only rows on real defects count. Quoted figures lie in paper/*.csv, each with its source. Nothing is
-guessed: what was not run is "not measured", what nobody published is "–".
+`test` is the frame of reports/<study>/ablations.csv (values 0..1); only rows on real defects count.
+Quoted figures lie in paper/*.csv, each with its source. Nothing is guessed: what was not run is
+"not measured", what nobody published is "–".
 """
+
+from functools import cache
 
 import pandas as pd
 
-from lib.evaluation import plus_minus
+from lib.format import counted, markdown, plus_minus, signed
+from lib.metrics import METRICS
 from lib.params import ROOT
 
 CATEGORIES = (
     *("bottle", "cable", "capsule", "carpet", "grid", "hazelnut", "leather", "metal_nut", "pill"),
     *("screw", "tile", "toothbrush", "transistor", "wood", "zipper"),
 )
-NAMES = {
-    "image_auroc": "image AUROC",
-    "pixel_auroc": "pixel AUROC",
-    "pixel_ap": "pixel AP",
-    "iap": "IAP",
-    "iap90": "IAP@90",
-}
+NAMES = {key: metric.label for key, metric in METRICS.items() if key != "pro"}  # the paper's
 METHOD = ("full", "segmentation")  # student and map that are DeSTSeg itself
+HEAD = "segmentation, "  # and the name of a declared head: its `map` in the tables
 ROUNDING = 0.05  # half of the last digit of a quoted figure
 WITHIN = "within 2 × the paper's standard deviation + 0.05"
 SETTINGS = (
@@ -31,19 +29,25 @@ SETTINGS = (
 NONE, UNKNOWN = "not measured", "–"
 
 
-def markdown(frame):
-    """A DataFrame with its index as a Markdown table."""
-    return frame.reset_index().to_markdown(index=False, disable_numparse=True)
-
-
+@cache
 def quoted(name):
-    """The rows of paper/<name>.csv."""
+    """The rows of paper/<name>.csv; read once, so never change them in place."""
     return pd.read_csv(ROOT / "paper" / f"{name}.csv", comment="#")
 
 
 def paper_table4():
     """The paper's table 4, quoted, indexed by student and map, in percent."""
     return quoted("table4").set_index(["student", "map"])
+
+
+@cache
+def quoted_rows():
+    """Tables 4 to 6, quoted, indexed by student and map as in ours, in percent."""
+    heads = quoted("tables5_6").drop_duplicates("head").query("head != 'product'")
+    heads = heads.assign(student=METHOD[0], map=HEAD + heads["head"])
+    return pd.concat(
+        [paper_table4(), heads.set_index(["student", "map"])[["image_auroc", "pixel_ap", "iap"]]]
+    )
 
 
 def quoted_method(metric, method="DeSTSeg"):
@@ -111,22 +115,13 @@ def applies(test):
 
 def coverage(rows):
     """`2 of 15 categories, 1 seed`: what was run of what the paper ran (15 and 5)."""
-    seeds = rows.seed.nunique()
-    many = "" if seeds == 1 else "s"
-    return f"{len(categories_run(rows))} of {len(CATEGORIES)} categories, {seeds} seed{many}"
+    run = len(categories_run(rows))
+    return f"{run} of {len(CATEGORIES)} categories, {counted(rows.seed.nunique(), 'seed')}"
 
 
 def show(value, deviation=float("nan")):
     """A quoted figure as text, `–` where there is none."""
     return plus_minus(value, deviation) or UNKNOWN
-
-
-def points(pairs):
-    """`+0.4 [-0.1, +0.9]`: mean, least and greatest of paired differences; `0` for equal bits."""
-    if pairs.empty or (pairs == 0).all():
-        return UNKNOWN if pairs.empty else "0"
-    values = [round(value, 1) + 0.0 for value in (pairs.mean(), pairs.min(), pairs.max())]
-    return "{:+.1f} [{:+.1f}, {:+.1f}]".format(*values)
 
 
 def compare(rows, metric, published):
@@ -142,7 +137,7 @@ def compare(rows, metric, published):
         gap, inside = UNKNOWN, UNKNOWN
         difference = seed_means(rows, metric, members).mean() - value
         if not pd.isna(difference):
-            gap = f"{round(difference, 1) + 0.0:+.1f}"  # + 0.0: never -0.0
+            gap = signed(difference)
             if not pd.isna(deviation):
                 inside = "yes" if abs(difference) <= 2 * deviation + ROUNDING else "no"
         found[name] = {
@@ -220,12 +215,13 @@ def parts(test):
     return beside(pd.DataFrame(found, index=published.index), published)
 
 
-def heads_table(test, heads):
-    """Tables 5 and 6: heads of the full student; `product` is the method, from the rows of `test`.
+def heads_table(test):
+    """Tables 5 and 6: heads of the full student; `product` is the method.
 
     With heads measured, `product` is restricted to their categories and seeds.
     """
-    heads, reference = real(heads), rows_of(test)
+    heads, reference = real(test[test["map"].str.startswith(HEAD)]), rows_of(test)
+    heads = heads.assign(head=heads["map"].str.removeprefix(HEAD))
     if len(heads):
         reference = reference.merge(heads[["category", "seed"]].drop_duplicates())
     published = quoted("tables5_6").drop_duplicates("head").set_index("head")
@@ -243,34 +239,20 @@ def deviations():
     return quoted("deviations").set_index("point")
 
 
-def answer(test):
-    """Sentences: what was run, and how many of our figures lie within the paper's spread."""
-    if not applies(test):
-        return (
-            "This study is not on MVTec AD, and the paper's figures are: there is nothing here to "
-            "compare with them, so no table."
-        )
-    rows = rows_of(test)
+def within(test):
+    """`yes` or `no` for each measured figure that the paper gives a standard deviation for."""
     verdicts = pd.concat([against_paper(test, metric)[WITHIN] for metric in NAMES])
-    measured = verdicts[verdicts != UNKNOWN]
-    text = (
-        f"Run: {coverage(rows)}; the paper: {len(CATEGORIES)} categories, 5 seeds. "
-        f"{(measured == 'yes').sum()} of {len(measured)} measured figures that the paper gives a "
-        "standard deviation for lie within two of these (+ 0.05 for rounding)."
-    )
-    if rows.seed.nunique() == 1:
-        text += " One seed has no spread of its own: a single no may be the luck of the seed."
-    return text
+    return verdicts[verdicts != UNKNOWN]
 
 
-def sections(test, heads):
-    """The page's Markdown blocks: headings, sentences, tables; an empty list off MVTec AD."""
+def sections(test, answer):
+    """The page's Markdown blocks: headings, `answer`, tables; an empty list off MVTec AD."""
     if not applies(test):
         return []
     run = categories_run(rows_of(test))
     blocks = [
         "## Beside the paper (MVTec AD, percent; quoted figures are marked)",
-        f"{answer(test)} {SETTINGS}",
+        f"{answer} {SETTINGS}",
     ]
     for metric, title in NAMES.items():
         blocks += [f"### {title}", markdown(against_paper(test, metric))]
@@ -294,7 +276,7 @@ def sections(test, heads):
         markdown(parts(test)),
         "### Tables 5 and 6: loss and input of the segmentation network",
         "`product` is the method itself, on the same categories and seeds as the other heads.",
-        markdown(heads_table(test, heads)),
+        markdown(heads_table(test)),
         "### Where paper, official code and this study differ",
         markdown(deviations()),
     ]

@@ -144,14 +144,6 @@ class Student:
 
 
 @section
-class Students:
-    plain: Student
-    denoising: Student
-    encoder_decoder: Student
-    full: Student
-
-
-@section
 class Segmentation:
     input: Input
     channels: Channels
@@ -179,8 +171,14 @@ class Evaluation:
 
 
 @section
+class Claims:
+    smallest: Weight
+    resamples: Annotated[int, Field(ge=100, le=100_000)]
+
+
+@section
 class Baseline:
-    levels: Annotated[tuple[Levels, ...], Field(min_length=1)]
+    levels: tuple[Levels, ...]
     bank_size: Count
 
 
@@ -204,11 +202,13 @@ class Params:
     augmentation: Augmentation
     corruption: Corruption
     optimiser: Optimiser
-    students: Students
+    students: Annotated[dict[Name, Student], Field(min_length=1)]
+    headline: Name
     segmentation: Segmentation
     heads: dict[Name, Head]
     head_seeds: tuple[Number, ...]
     evaluation: Evaluation
+    claims: Claims
     baseline: Baseline
     figures: Figures
 
@@ -220,12 +220,13 @@ class Params:
             raise ValueError(f"head_seeds: {min(unknown)} is not one of `seeds`")
         check_once("baseline.levels", self.baseline.levels)
         self.check_data()
-        textures = self.textures
-        if textures.source == "folder" and not (ROOT / textures.root).is_dir():
+        if (textures := self.textures).source == "folder" and not (ROOT / textures.root).is_dir():
             raise ValueError(f"textures.root: there is no folder {textures.root!r}{GET}")
         if not (ROOT / textures.root).exists():  # DVC watches it in any case
             raise ValueError(f"textures.root: there is no {textures.root!r}; take requirements.txt")
-        if taken := {"method", *vars(self.students)} & self.heads.keys():
+        if self.headline not in self.students:
+            raise ValueError(f"headline: {self.headline!r} is none of the students")
+        if taken := {"method", *self.students} & self.heads.keys():
             raise ValueError(f"heads: {min(taken)!r} names a student or the method; take another")
         if textures.min_side > textures.max_side:
             raise ValueError(f"textures.min_side: {textures.min_side} is above max_side")
@@ -254,7 +255,6 @@ class Params:
 
 
 def check_once(key, values):
-    """ValueError for a value given twice."""
     if twice := [value for value in values if values.count(value) > 1]:
         raise ValueError(f"{key}: {twice[0]!r} is given twice")
 
@@ -280,14 +280,14 @@ def load(path=None):
         faults = [e for e in error.errors() if e["type"] != "too_short" or e["loc"] not in inner]
         raise ValueError("\n".join(describe(path.name, e) for e in faults)) from None
     except (YAMLError, TypeError, ValueError, RecursionError) as error:
-        deep = isinstance(error, RecursionError)
-        reason = "nested too deeply" if deep else " ".join(str(error).split())
+        reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
         if isinstance(error, MarkedYAMLError) and error.problem_mark:
             reason = f"{error.problem} in line {error.problem_mark.line + 1}"
+        reason = " ".join(reason.split())
         raise ValueError(f"{path.name}: not a valid params file: {reason}") from None
-    missing = [name for name in loaded.categories if name not in loaded.elpv.categories]
+    missing = {*loaded.categories} - {*loaded.elpv.categories}
     if loaded.dataset.root == ELPV and missing:
-        raise ValueError(f"{path.name}: elpv.categories: add {missing[0]!r} of categories")
+        raise ValueError(f"{path.name}: elpv.categories: add {min(missing)!r} of categories")
     return loaded
 
 

@@ -16,8 +16,6 @@ from lib.category import Category
 
 OUTCOMES = ("true positive", "false positive", "false negative", "true negative")
 MAPS = ("cosine", "segmentation")
-NAMES = {"image_auroc": "image AUROC", "pixel_auroc": "pixel AUROC", "pixel_ap": "pixel AP"}
-NAMES |= {"pro": "PRO", "iap": "IAP", "iap90": "IAP@90"}
 CURVES = {
     "roc": ("ROC", "false-positive rate", "true-positive rate"),
     "precision_recall": ("precision-recall", "recall", "precision"),
@@ -117,12 +115,14 @@ def corrupted_images(images, corrupted, masks) -> Figure:
 def outcomes(examples: list[dict]) -> Figure:
     """Image, mask, cosine map and segmentation map in rows, grouped by outcome.
 
-    Each example has outcome (one of OUTCOMES), name, image, mask (None: not known), cosine and
-    segmentation `(H, W)`, score.
+    Each example has outcome, name, image, mask (None: not known), cosine and segmentation `(H, W)`,
+    score. Outcomes are those of OUTCOMES or, where there is no threshold, others in their order.
     """
+    if not examples:
+        raise ValueError("examples need at least one row")
+    if not {example["outcome"] for example in examples} <= set(OUTCOMES):
+        return _map_rows(examples, "{outcome}\n{name}\nscore {score:.3g}")
     known = [e for outcome in OUTCOMES for e in examples if e["outcome"] == outcome]
-    if not known or len(known) != len(examples):
-        raise ValueError(f"examples need at least one row and outcomes out of {OUTCOMES}")
     figure = _map_rows(known, "{outcome}\n{name}\nscore {score:.3g}")
     missing = [f"no {o}" for o in OUTCOMES if o not in {example["outcome"] for example in known}]
     figure.supxlabel(" and ".join(missing) + " to show" * bool(missing), fontsize="medium")
@@ -201,7 +201,7 @@ def curves(curves_by_label: dict[str, dict]) -> Figure:
             if found.get(name) is not None:
                 axis.plot(*found[name], label=label, **style)
         if not axis.lines:
-            _say(axis, "no masks")
+            _say(axis, "not measured")
     _legend_below(figure, axes)
     return figure
 
@@ -225,28 +225,35 @@ def score_histograms(scores, labels, title: str, threshold: float | None = None)
 
 
 @_styled
-def ablation_points(frame: pd.DataFrame, metrics, baseline: pd.DataFrame | None = None) -> Figure:
+def ablation_points(
+    frame: pd.DataFrame, metrics: dict, baseline: pd.DataFrame | None = None
+) -> Figure:
     """A point per seed and the mean for student x map; a column per metric, a row per category.
 
     `frame` has the columns of ablations.csv, one row per category, student, map and seed, else
-    ValueError; each `map` of `baseline` is a vertical line at the mean of its rows.
+    ValueError; metrics: {column: label}; each `map` of `baseline` is a line at its rows' mean.
     """
     key = ["category", "student", "map", "seed"]
     if frame.duplicated(key).any():
         raise ValueError(f"several rows for one {' x '.join(key)}; pass real or drawn, not both")
     categories = list(frame["category"].unique())
-    rows = [(m, s) for m in MAPS for s in frame.loc[frame["map"] == m, "student"].unique()]
+    if frame.empty:
+        figure, ((axis,),) = _grid(1, 1, 4, 1)
+        _say(axis, "no figures on real defects")
+        return figure
+    kinds = sorted(frame["map"].unique())
+    rows = [(m, s) for m in kinds for s in frame.loc[frame["map"] == m, "student"].unique()]
     size = max(1.7, 3.2 / len(metrics)), 1.1 + 0.18 * len(rows)
     figure, axes = _grid(len(categories), len(metrics), *size, margin=1.7, sharey=True)
     for (row, column), axis in np.ndenumerate(axes):
-        category, metric = categories[row], metrics[column]
+        category, metric = categories[row], list(metrics)[column]
         _points(axis, frame[frame["category"] == category], metric, rows)
         if baseline is not None:
             rivals = baseline[baseline["category"] == category].groupby("map")[metric].mean()
             for number, (name, value) in enumerate(rivals.items(), start=1):
                 style = {"color": "k", "ls": LINES[number], "lw": 1}
                 axis.axvline(value, label=name.replace("_", " "), **style)
-        axis.set(xlabel=NAMES.get(metric, metric), title="" if column else category)
+        axis.set(xlabel=metrics[metric], title="" if column else category)
     axes[0, 0].set_yticks(range(len(rows)), [f"{s.replace('_', '-')}, {m}" for m, s in rows])
     axes[0, 0].set_ylim(len(rows) - 0.5, -0.5)
     _legend_below(figure, axes)
@@ -259,11 +266,12 @@ def _points(axis, frame, metric: str, rows) -> None:
     for height, (kind, student) in enumerate(rows):
         values = frame.loc[(frame["map"] == kind) & (frame["student"] == student), metric].dropna()
         if len(values):
-            style = {"color": COLOURS[MAPS.index(kind)], "marker": "os"[MAPS.index(kind)]}
+            number = MAPS.index(kind) if kind in MAPS else len(MAPS)  # all heads look the same
+            style = {"color": COLOURS[number], "marker": "osD"[number]}
             axis.plot(values, [height] * len(values), label=kind, ls="", alpha=0.7, **style)
             axis.plot(values.mean(), height, "k|", ms=12, mew=1.5, label="mean of the seeds")
     if not axis.lines:
-        _say(axis, "no masks")
+        _say(axis, "not measured")
 
 
 @_styled

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from scipy import ndimage
 
 from lib import plots
-from lib.evaluation import MAPS, full_size, subsets
+from lib.evaluation import MAPS, full_size, without_pixels
 
 LIMIT = 0.3
 COUNTS = (100, 200, 1000)  # equidistant thresholds; MambaAD's configuration asks for 100
@@ -119,8 +119,8 @@ def scored_maps(view, seed: int):
     Real defects if their masks are known, else drawn ones; without any no images and no maps.
     """
     held_out = view.held_out
-    for split, benchmark, _, chosen in subsets(held_out):
-        if split == "test" and held_out.has_mask[chosen].all():
+    for benchmark, chosen in view.tested():
+        if not without_pixels(held_out, chosen):
             maps = {kind: view.maps(seed, kind)[chosen] for kind in MAPS}
             return benchmark, held_out.masks[chosen], maps
     return f"{held_out.benchmark}, no masks", held_out.masks[:0], {}

@@ -1,4 +1,4 @@
-"""Tables, the paper's questions and the page of a study, from the rows that evaluation left."""
+"""Tables and the page of a study, from what the stages evaluation and baseline left."""
 
 import hashlib
 import os
@@ -9,74 +9,78 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from lib import heads, paper
+from lib import answers, claims, paper
 from lib.devices import device_name
-from lib.evaluation import HEAD_COLUMNS, METRICS, spread
+from lib.evaluation import load_draws
+from lib.format import counted, markdown, spread
 from lib.interruption import whole
-from lib.paper import markdown, paper_table4, points, real
+from lib.metrics import METRICS, PIXEL_METRICS
+from lib.paper import paper_table4, real
 from lib.params import ROOT
 
-# The testable effects of the paper's table 4: (question, one row, the row it is compared with).
-QUESTIONS = (
-    ("Does a segmentation network fuse better than a product of cosine maps (full student)?",
-     ("full", "segmentation"), ("full", "cosine")),
-    ("The same, for the plain student?", ("plain", "segmentation"), ("plain", "cosine")),
-    ("Does denoising help the encoder-decoder student, with segmentation?",
-     ("full", "segmentation"), ("encoder_decoder", "segmentation")),
-    ("Does denoising help the encoder-decoder student, by cosine maps?",
-     ("full", "cosine"), ("encoder_decoder", "cosine")),
-    ("Does denoising help without a decoder, by cosine maps?",
-     ("denoising", "cosine"), ("plain", "cosine")),
-    ("Does an encoder-decoder help, by cosine maps?",
-     ("encoder_decoder", "cosine"), ("plain", "cosine")),
-    ("Do denoising and encoder-decoder together add to segmentation?",
-     ("full", "segmentation"), ("plain", "segmentation")),
-)  # fmt: skip
 PACKAGES = ("torch", "timm", "numpy", "scikit-learn", "scikit-image", "dvc", "papermill")
 SMOKE = (
     "**A smoke run, not a result:** it shows that every stage works; networks, steps and seeds are "
     "too few to say anything about the method. "
 )
-FILES = ("ablations", "validation", "baseline", "heads")  # .csv of each frame of `Tables`
+FILES = ("ablations", "validation", "baseline")  # .csv of each frame of `Tables`
 HEADLINE_STAGES = ("dataset", "student", "segmentation", "maps", "evaluation", "baseline")
 
 
 class Tables(NamedTuple):
-    """Rows of the test split, of the validation split, of the baseline (both) and of the heads."""
+    """Rows of the test split, of the validation split, and of the baseline (both splits).
+
+    draws: resampled figures of the rows, as of `evaluation.load_draws`, for intervals over images;
+    student: the one that the headline is about.
+    """
 
     test: pd.DataFrame
     validation: pd.DataFrame
     baseline: pd.DataFrame
-    heads: pd.DataFrame = pd.DataFrame(columns=HEAD_COLUMNS)
+    draws: dict
+    student: str
+
+    def only(self, category):
+        """The rows of one category."""
+        frames = (frame[frame.category == category] for frame in self[:3])
+        return Tables(*frames, *self[3:])
 
 
-def collect(results, categories):
+def collect(results, settings):
     """Tables of the declared categories (never of whatever else lies in results/)."""
 
     def read(stage):
-        return pd.concat([pd.read_csv(results / stage / f"{name}.csv") for name in categories])
+        frames = [pd.read_csv(results / stage / f"{name}.csv") for name in settings.categories]
+        return pd.concat([frame for frame in frames if len(frame)] or frames[:1])
 
     frame = read("evaluation")
     test, validation = (frame[frame.split == split] for split in ("test", "validation"))
-    own = [pd.read_csv(results / "evaluation" / f"{name}-heads.csv") for name in categories]
-    return Tables(
-        test.drop(columns="split"),
-        validation.drop(columns="split"),
-        read("baseline"),
-        pd.concat([frame for frame in own if len(frame)] or own[:1]),
-    )
+    rows = (test.drop(columns="split"), validation.drop(columns="split"), read("baseline"))
+    return Tables(*rows, draws(results, settings), settings.headline)
 
 
-def save_tables(tables, folder):
-    """Write ablations.csv (the contract's columns, test), validation, baseline and heads.csv."""
-    for name, frame in zip(FILES, tables, strict=True):
+def draws(results, settings):
+    """Resampled figures of all rows of the declared categories."""
+    found = {}
+    for stage in ("evaluation", "baseline"):
+        for name in settings.categories:
+            found |= load_draws(results / stage / f"{name}.npz")
+    return found
+
+
+def save_tables(tables, folder, smallest):
+    """Write ablations.csv (the contract's columns, test), validation, baseline and claims.csv."""
+    frames = dict(zip(FILES, tables, strict=False))
+    frames["claims"] = claims.numbers(claims.answers(tables, smallest))
+    for name, frame in frames.items():
         with whole(folder / f"{name}.csv") as path:
             frame.to_csv(path, index=False, float_format="%.6f")
 
 
-def load_tables(folder):
-    """What `save_tables` left."""
-    return Tables(*(pd.read_csv(folder / f"{name}.csv") for name in FILES))
+def load_tables(folder, settings, results=None):
+    """What `save_tables` left; with the resamples in `results`, if they are needed."""
+    frames = (pd.read_csv(folder / f"{name}.csv") for name in FILES)
+    return Tables(*frames, draws(results, settings) if results else {}, settings.headline)
 
 
 def fingerprint(folder):
@@ -90,8 +94,28 @@ def test_rows(frame):
 
 
 def measured(frame):
-    """The metrics that the rows have: pixel metrics need masks."""
-    return [metric for metric in METRICS if frame[metric].notna().any()]
+    """The metrics that the rows have, {key: label}: pixel metrics need masks."""
+    return {key: metric.label for key, metric in METRICS.items() if frame[key].notna().any()}
+
+
+def missing(tables):
+    """Sentences on columns that are empty, and why."""
+    names = dict.fromkeys([*tables.test.category, *tables.baseline.category])
+    if not len(real(tables.test)):
+        yield "No figures on real defects: no test split has both good and defective images."
+    if not len(tables.validation):
+        yield "No validation columns: there is no validation split with good and defective images."
+    if not len(tables.baseline):
+        yield "No baseline rows: `baseline.levels` declares none."
+    for benchmark, rows in tables.test.groupby("benchmark", sort=False):
+        without = rows[rows[PIXEL_METRICS].isna().all(axis=1)].category.unique()
+        if len(without):
+            which = "" if len(without) == rows.category.nunique() == len(names) else (
+                f" in {', '.join(without)}")  # fmt: skip
+            yield (
+                f"No pixel metrics on {benchmark}{which}: not every defective test image has a "
+                "mask with defective pixels."
+            )
 
 
 def table4(tables):
@@ -102,100 +126,37 @@ def table4(tables):
     columns = {}
     for split, rows in (("test", tables.test), ("validation", tables.validation)):
         nearest = tables.baseline[tables.baseline.split == split]
-        both = real(pd.concat([rows, nearest]))
+        both = real(together(rows, nearest))
         for category, group in both.groupby("category", sort=False):
             column = spread(group).droplevel("benchmark")["image_auroc"]
             columns[f"{category} {split}"] = column
+    order = list(dict.fromkeys(key for column in columns.values() for key in column.index))
     columns["paper (MVTec AD, quoted)"] = paper_table4()["image_auroc"]
-    table = pd.DataFrame(columns)
-    order = [key for key in next(iter(columns.values())).index if key in table.index]
-    return table.loc[order].astype(object).fillna("")
+    table = pd.DataFrame(columns).reindex(order).rename_axis(["student", "map"])
+    return table.astype(object).fillna("")
+
+
+def together(*frames):
+    """Frames below each other; empty ones, whose columns have no types, are left out."""
+    return pd.concat([frame for frame in frames if len(frame)] or frames[:1])
 
 
 def pixel_table(tables):
     """Test rows with pixel metrics, in percent; `<benchmark>_drawn` are drawn defects."""
-    nearest = tables.baseline[tables.baseline.split == "test"]
-    rows = pd.concat([tables.test, nearest])
-    found = rows[rows.pixel_auroc.notna()].groupby("category", sort=False)
-    return pd.concat({name: spread(group) for name, group in found}, names=["category"])
-
-
-def paired(frame, one, other, metric="image_auroc"):
-    """Differences in points of two rows (student, map) on real defects, by category and seed."""
-    scores = real(frame).set_index(["student", "map", "category", "seed"])[metric].sort_index()
-    return scores.loc[one] * 100 - scores.loc[other] * 100
-
-
-def effects(frame, metric="image_auroc"):
-    """The paper's questions: paired differences in points over seeds and categories.
-
-    `verdict` is holds or reversed when all pairs have the sign of the paper's effect or its
-    opposite, else undecided.
-    """
-    quoted, rows = paper_table4()[metric], []
-    for question, one, other in QUESTIONS:
-        pairs = paired(frame, one, other, metric)
-        paper = quoted[one] - quoted[other]
-        agree = (pairs * paper > 0).all(), (pairs * paper < 0).all()
-        verdict = "holds" if agree[0] else "reversed" if agree[1] else "undecided"
-        verdict = verdict if len(pairs) > 1 else "undecided"  # one seed has no spread
-        rows.append(
-            {
-                "question": question,
-                "ours (points)": points(pairs),
-                "paper (points, MVTec AD)": f"{paper:+.1f}",
-                "verdict": verdict,
-            }
-        )
-    return pd.DataFrame(rows).set_index("question")
-
-
-def conclusions(tables):
-    """Sentences on what holds here, and on the full method beside the baseline."""
-    answers = effects(tables.test)
-    for verdict in ("holds", "reversed", "undecided"):
-        for question, row in answers[answers.verdict == verdict].iterrows():
-            yield f"- {verdict}: {question} {row['ours (points)']} points (paper {row.iloc[1]})."
-    full = real(tables.test).query("student == 'full' and map == 'segmentation'")
-    nearest = real(tables.baseline).query("split == 'test'")
-    for category, rivals in nearest.groupby("category", sort=False):
-        ours = full[full.category == category].image_auroc.mean() * 100
-        for name, base in (rivals.groupby("map").image_auroc.mean() * 100).items():
-            place = "above" if ours > base else "below"
-            yield (
-                f"- {category}: the full method is {abs(ours - base):.1f} points {place} the "
-                f"baseline {name.replace('_', ' ')} ({ours:.1f} against {base:.1f})."
-            )
-
-
-def answer(tables):
-    """Two sentences: the full method beside the baseline; whether denoising and the rest matter."""
-    found = effects(tables.test)
-    denoising, *_ = (row for question, row in found.iterrows() if question == QUESTIONS[2][0])
-    counts = {
-        kind: int((found.verdict == kind).sum()) for kind in ("holds", "reversed", "undecided")
-    }
-    full = real(tables.test).query("student == 'full' and map == 'segmentation'").image_auroc
-    nearest = real(tables.baseline).query("split == 'test'").groupby("map").image_auroc.mean()
-    place = "above" if full.mean() > nearest.max() else "below"
-    return (
-        f"**Answer.** Denoising is {denoising.verdict} here: it moves the full method by "
-        f"{denoising.iloc[0]} points of image AUROC (paper {denoising.iloc[1]}); of the "
-        f"{len(found)} effects in the paper's table 4, {counts['holds']} hold on this benchmark, "
-        f"{counts['reversed']} are reversed and {counts['undecided']} are undecided: seeds "
-        f"disagree, or there is only one. The full method reaches {full.mean():.1%}, which is "
-        f"{place} a plain nearest-neighbour search in the same teacher's features "
-        f"({nearest.max():.1%})."
-    )
+    rows = together(tables.test, test_rows(tables.baseline))
+    found = rows[rows[PIXEL_METRICS].notna().any(axis=1)].groupby("category", sort=False)
+    tables = {name: spread(group) for name, group in found}
+    return pd.concat(tables, names=["category"]).fillna("–") if tables else pd.DataFrame()
 
 
 def protocol(params):
     """One paragraph: benchmark, sizes, steps, seeds, device; what is named smoke is no result."""
-    full, segmentation = params.students.full, params.segmentation
+    student, segmentation = params.students[params.headline], params.segmentation
     return (SMOKE if params.study.endswith("_smoke") else "") + (
         f"Study {params.study}: {', '.join(params.categories)} from {params.dataset.root}, "
-        f"{params.dataset.image_size}x{params.dataset.image_size}, {len(params.seeds)} seeds, "
-        f"{full.steps} student and {segmentation.steps} segmentation steps of "
+        f"{params.dataset.image_size}x{params.dataset.image_size}, "
+        f"{counted(len(params.seeds), 'seed')}, "
+        f"{student.steps} student and {segmentation.steps} segmentation steps of "
         f"{segmentation.batch_size} images, teacher {params.teacher.backbone}; last step, nothing "
         f"chosen on test. Device: {device_name()}. Python {platform.python_version()}, "
         + ", ".join(f"{name} {version(name)}" for name in PACKAGES)
@@ -204,13 +165,15 @@ def protocol(params):
 
 
 def copy_headline_notebooks(params):
-    """Copy the notebooks of first category, full student, first seed beside the study's."""
+    """Copy the notebooks of first category, headline student, first seed beside the study's."""
     category, seed = params.categories[0], params.seeds[0]
     target = ROOT / "rendered" / params.study
     target.mkdir(parents=True, exist_ok=True)
     copied = []
     for stage in HEADLINE_STAGES:
-        item = f"{category}-full-{seed}" if stage in ("student", "segmentation") else category
+        item = category
+        if stage in ("student", "segmentation"):
+            item = f"{category}-{params.headline}-{seed}"
         copied.append(target / f"{stage}-{item}.ipynb")
         shutil.copyfile(ROOT / "rendered" / "items" / stage / f"{item}.ipynb", copied[-1])
     return [os.path.relpath(path, ROOT) for path in copied]
@@ -225,26 +188,38 @@ def page(params, tables, notebooks):
     links = [f"- [{os.path.basename(path)}]({up}/{path})" for path in [*named, *notebooks]]
     figures = [f"![Hits, misses and false alarms: {name}](figures/{name}-outcomes.png)"
                for name in params.categories]  # fmt: skip
+    found = list(claims.answers(tables, params.claims.smallest))
+    pixels = pixel_table(tables)
     return (
         "\n\n".join(
             [
                 f"# Study `{params.study}`",
                 protocol(params),
+                answers.ablations(
+                    found, claims.reached(tables, (tables.student, "segmentation")), tables.student
+                ),
                 "Commit, parameters and wall time: [run.md](run.md).",
                 "## Image AUROC on real defects (percent, mean ± standard deviation over seeds)",
                 markdown(table4(tables)),
-                "## Pixel metrics (percent; `_drawn`: drawn on good images, not real)",
-                markdown(pixel_table(tables)),
-                "## The paper's questions (image AUROC, mean [least, greatest] over seeds)",
-                markdown(effects(tables.test)),
-                *heads.section(tables.test, tables.heads, params.segmentation),
-                *paper.sections(tables.test, tables.heads),
+                *missing(tables),
+                *(
+                    [
+                        "## Pixel metrics (percent; `_drawn`: drawn on good images, not real)",
+                        markdown(pixels),
+                    ]
+                    if len(pixels)
+                    else []
+                ),
+                "## The paper's questions, answered here",
+                claims.rule(params.claims),
+                markdown(claims.table(found)) if found else "No question can be answered.",
+                *paper.sections(tables.test, answers.paper_figures(tables.test)),
                 *figures,
                 "## Notebooks\n\n" + "\n".join(links),
                 "The other items' notebooks lie in DVC's cache and, after `dvc repro`, "
                 f"in [rendered/items]({up}/rendered/items).",
                 "Tables: [ablations.csv](ablations.csv) (test), [validation.csv](validation.csv), "
-                "[baseline.csv](baseline.csv), [heads.csv](heads.csv).",
+                "[baseline.csv](baseline.csv), [claims.csv](claims.csv).",
             ]
         )
         + "\n"

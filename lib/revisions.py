@@ -11,13 +11,15 @@ from typing import NamedTuple
 import pandas as pd
 import yaml
 
+from lib.evaluation import load_scores
 from lib.params import ROOT
+from lib.verdicts import FACTS
 
 RUN = "run `dvc repro` there and commit, or name another revision"
 
 
 class Experiment(NamedTuple):
-    """One run: flat parameters, test rows of networks, heads and baseline, scores by category."""
+    """One run: flat parameters, test rows of networks and baseline, scores by image by category."""
 
     name: str
     params: dict
@@ -88,19 +90,23 @@ def load(name, root=ROOT):
     tree = yaml.safe_load(text)
     folder, params = f"reports/{tree['study']}", flat(tree)
 
-    def frame(path):
+    def frame(path, read=pd.read_csv):
         found = _read(commit, f"{folder}/{path}.csv", root)
-        return pd.read_csv(io.StringIO(found)) if found else None
+        return read(io.StringIO(found)) if found else None
+
+    def images(category):
+        one, other = (frame(f"scores/{category}{of}", load_scores) for of in ("", "-baseline"))
+        if one is None or "drawn" not in one or other is None:  # older runs kept less
+            return one if one is not None and "drawn" in one else None
+        return one.join(other.drop(columns=FACTS))
 
     if (test := frame("ablations")) is None:
         raise ValueError(f"{called}: no results, {folder}/ablations.csv is not there; {RUN}")
-    baseline, heads = frame("baseline"), frame("heads")
+    baseline = frame("baseline")
     frames = [test] + ([] if baseline is None else [baseline[baseline.split == "test"]])
-    if heads is not None and len(heads):
-        frames.append(heads.assign(student="full", map="head " + heads["head"]))
-    scores = {category: frame(f"scores/{category}") for category in tree["categories"]}
+    scores = {category: images(category) for category in tree["categories"]}
     scores = {category: table for category, table in scores.items() if table is not None}
     stale = _stale(_read(commit, "dvc.lock", root), params, tree)
-    rows = pd.concat(frames, ignore_index=True)
+    rows = pd.concat([one for one in frames if len(one)] or frames[:1], ignore_index=True)
     rows = rows.sort_values("real_defects", ascending=False, kind="stable")
     return Experiment(called, params, rows, scores, stale)

@@ -11,13 +11,12 @@ import json
 import re
 import shutil
 
-import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from lib import claims, exhibits, paper, params, rendered, report
-from lib.category import Category
+from lib import answers, claims, exhibits, paper, params, rendered, report
 from lib.evaluation import View
+from lib.format import brackets, level, method_name, signed
 from lib.params import ROOT
 
 TEMPLATES = ROOT / "templates"
@@ -36,11 +35,6 @@ NOTEBOOKS = (  # what each kind of notebook answers, in the order to read them
 )
 
 
-def signed(value):
-    """`+0.9`, `−0.1`; never −0.0."""
-    return f"{round(value, 1) + 0.0:+.1f}".replace("-", "−")
-
-
 def plain(name):
     """A name of the study's files as words; the baseline's says which levels it reads."""
     words = str(name).replace("_", " ")
@@ -54,6 +48,8 @@ def embedded(value):
 
 def benchmark_line(frame):
     """What a table's numbers are: benchmark, seeds, spread and device, from its rows."""
+    if frame.empty:
+        return "No test split has both good and defective images."
     seeds = sorted(frame.seed.unique())
     device = frame.device.unique() if "device" in frame else ["not recorded"]
     spread = "mean ± standard deviation over" if len(seeds) > 1 else "no spread:"
@@ -73,39 +69,47 @@ def table(frame, title, about, paper_note=""):
 
 
 def results_table(tables, title):
-    """Table 4 of these tables, with the baseline's rows."""
-    note = "Test is reported; settings were chosen on validation. The paper's column is quoted."
-    rows = report.real(pd.concat([tables.test, report.test_rows(tables.baseline)]))
+    """Table 4 of these tables, with the baseline's rows; None where there are no real defects."""
+    rows = report.real(report.together(tables.test, report.test_rows(tables.baseline)))
+    if rows.empty:
+        return None
+    tuned = "settings were chosen on validation. " if len(tables.validation) else ""
+    note = f"Test is reported; {tuned}The paper's column is quoted."
     return table(report.table4(tables), title, benchmark_line(rows), note)
 
 
 def pixel_results(tables):
     """Pixel metrics where there are masks, else None."""
-    rows = pd.concat([tables.test, report.test_rows(tables.baseline)])
+    rows = report.together(tables.test, report.test_rows(tables.baseline))
     rows = rows[rows.pixel_auroc.notna()]
     if rows.empty:
         return None
-    note = "Rows _drawn are defects drawn on good images, not real ones."
+    drawn = "Rows _drawn are defects drawn on good images, not real ones."
+    note = "" if rows.real_defects.all() else drawn
     return table(report.pixel_table(tables), "Pixel metrics, test", benchmark_line(rows), note)
 
 
 def headline(tables):
-    """The method's image AUROC, the best row's, and how many rows there are."""
-    categories = list(tables.test.category.unique())
-    frame = report.real(pd.concat([tables.test, report.test_rows(tables.baseline)]))
+    """The method's image AUROC with its interval, the best row's, and how many rows there are.
+
+    None where the method has no rows on real defects.
+    """
+    frame = report.real(report.together(tables.test, report.test_rows(tables.baseline)))
     keys = frame[["student", "map"]].drop_duplicates().itertuples(index=False, name=None)
-    means = {
-        key: paper.seed_means(paper.rows_of(frame, *key), "image_auroc", categories).mean()
-        for key in keys
-    }
-    best = max(means, key=means.get)
-    show = {key: paper.ours(paper.rows_of(frame, *key), "image_auroc", categories) for key in means}
+    found = {tuple(key): claims.reached(tables, tuple(key)) for key in keys}
+    found = {key: (mean, images) for key, (mean, _, images) in found.items()}
+    method = (tables.student, "segmentation")
+    if method not in found:
+        return None
+    best = max(found, key=lambda key: found[key][0])
     return {
-        "method": show[paper.METHOD],
-        "best": show[best],
+        "name": method_name(tables.student),
+        "method": level(*found[method]),
+        "interval": found[method][1] is not None,
+        "best": level(*found[best]),
         "best_name": plain(best[1]) if best[0] == "none" else f"{plain(best[0])}, {best[1]}",
-        "is_best": best == paper.METHOD,
-        "rows": len(means),
+        "is_best": best == method,
+        "rows": len(found),
     }
 
 
@@ -119,9 +123,8 @@ def not_measured(settings, tables):
         )
     elif run < len(paper.CATEGORIES):
         yield f"{len(paper.CATEGORIES) - run} of MVTec AD's {len(paper.CATEGORIES)} categories."
-    if report.real(test).pixel_auroc.isna().any():
-        yield "Pixel metrics on real defects: these have no masks. Drawn ones have."
-    if not len(tables.heads):
+    yield from report.missing(tables)
+    if not settings.heads:
         yield "The paper's tables 5 and 6: other losses and inputs of the segmentation network."
     if len(settings.seeds) == 1:
         yield "The spread over seeds: there is one."
@@ -165,14 +168,15 @@ class Site:
     def __init__(self, settings, root, target):
         self.settings, self.root, self.target = settings, root, target
         self.reports, self.results = root / "reports" / settings.study, root / "results"
-        self.tables = report.load_tables(self.reports)
+        self.tables = report.load_tables(self.reports, settings, self.results)
         self.notebooks = list(notebooks(root / "rendered" / settings.study))
         protocol, commit, run = record(self.reports)
         self.templates = Environment(
             loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined,
             trim_blocks=True, lstrip_blocks=True,
         )  # fmt: skip
-        self.templates.filters |= {"signed": signed, "plain": plain, "embedded": embedded}
+        self.templates.filters |= {"signed": signed, "brackets": brackets}
+        self.templates.filters |= {"plain": plain, "embedded": embedded}
         self.templates.globals |= {
             "study": settings.study,
             "smoke": protocol.startswith(report.SMOKE),
@@ -180,6 +184,7 @@ class Site:
             "commit": commit,
             "categories": settings.categories,
             "seeds": settings.seeds,
+            "student": settings.headline,
             "notebooks": [(name, about) for name, _, about in self.notebooks],
             "beside_paper": paper.applies(self.tables.test),
         }
@@ -216,27 +221,32 @@ class Site:
             "index.html",
             "index.html",
             headline=headline(tables),
-            answers=list(claims.answers(tables)),
-            about=benchmark_line(report.real(tables.test)),
+            **self.answered(tables),
             results=results_table(tables, "Image AUROC on real defects"),
             pixels=pixel_results(tables),
             open=list(not_measured(self.settings, tables)),
         )
 
+    def answered(self, tables):
+        """What the templates say of claims: the answers, the rule, what the numbers are of."""
+        return {
+            "answers": list(claims.answers(tables, self.settings.claims.smallest)),
+            "rule": Markup(rendered.markdown(claims.rule(self.settings.claims))),
+            "about": benchmark_line(report.real(tables.test)),
+        }
+
     def category(self, name):
         """A category's page and sheets; returns what the gallery needs of it."""
-        tables = report.Tables(*(frame[frame.category == name] for frame in self.tables))
-        held_out = Category.load(self.results / "dataset" / name / "held_out.npz")
-        seed = self.settings.seeds[0]
-        view = View(held_out, self.results / "maps" / name, self.settings)
+        tables, seed = self.tables.only(name), self.settings.seeds[0]
+        view = View.load(name, self.settings, self.root)
         exhibits.save_sheets(view, seed, self.target / "images")
         self.write(
             f"category-{name}.html",
             "category.html",
             name=name,
-            notes=held_out.notes,
-            answers=list(claims.answers(tables)),
-            about=benchmark_line(report.real(tables.test)),
+            notes=view.held_out.notes,
+            missing=list(report.missing(tables)),
+            **self.answered(tables),
             results=results_table(tables, "Image AUROC on real defects"),
             pixels=pixel_results(tables),
             charts=list(exhibits.charts(view, self.results, seed)),
@@ -248,7 +258,7 @@ class Site:
         text = (self.root / "params.yaml").read_text(encoding="utf-8")
         blocks, run = list(parameter_blocks(text)), Markup(rendered.markdown(self.run))
         self.write("run.html", "run.html", blocks=blocks, run=run)
-        if blocks := paper.sections(self.tables.test, self.tables.heads):
+        if blocks := paper.sections(self.tables.test, answers.paper_figures(self.tables.test)):
             body = Markup(rendered.markdown("\n\n".join(blocks)))
             self.write("paper.html", "paper.html", body=body)
 

@@ -94,7 +94,7 @@ def check_finite(loss, step, report):
 
 def train_student(teacher, images, textures, params, category, name, seed):
     """Phase 1: the student learns the teacher's features of the clean image; (student, history)."""
-    settings = getattr(params.students, name)
+    settings = params.students[name]
     torch.manual_seed(seed)
     student = Student(teacher.channels, settings.encoder_decoder, settings.width)
     student = student.to(device(), memory_format=torch.channels_last).train()

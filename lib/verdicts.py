@@ -1,26 +1,32 @@
-"""What a threshold makes of each image: scores, hits and false alarms, and verdicts that changed.
+"""Thresholds: hits and false alarms at the one that validation chooses, and at all others.
 
 A table of scores has a row for each real held-out image, in the columns name, split, defect, label
-and `score-<seed>`: the full student's segmentation map. The threshold is never in it: it follows
-from the validation rows.
+and `score-<seed>`: the segmentation map of the study's headline student. No threshold is ever taken
+from the test split: without a validation split of good and defective images there is none.
 """
 
 import numpy as np
 import pandas as pd
 
-from lib.evaluation import outcomes, plus_minus, threshold
-
 NAMES = {"true positive": "hits", "false negative": "misses", "false positive": "false alarms",
          "true negative": "good, passed"}  # fmt: skip
+FACTS = ["name", "split", "defect", "label", "drawn"]  # columns of `evaluation.load_scores`
+NO_CUT = (
+    "There is no validation split with good and defective images, so no threshold is chosen, and "
+    "hits and false alarms are not counted."
+)
 
 
-def table(view, seeds):
-    """Scores of all seeds from an `evaluation.View`."""
-    real = ~view.held_out.drawn
-    keys = {"name": "names", "split": "splits", "defect": "defects", "label": "labels"}
-    columns = {key: getattr(view.held_out, field)[real] for key, field in keys.items()}
-    columns |= {f"score-{seed}": view.scores(seed, "segmentation")[real] for seed in seeds}
-    return pd.DataFrame(columns)
+def column(student, kind, seed):
+    """Name of an item's column in the table of scores by image."""
+    return f"{student}/{kind}/{seed}"
+
+
+def table(images, student, kind="segmentation"):
+    """The real images of a table of scores by image, with the columns of one student and map."""
+    prefix = column(student, kind, "")
+    chosen = {name: name.replace(prefix, "score-") for name in images if name.startswith(prefix)}
+    return images.loc[~images.drawn, FACTS[:-1] + list(chosen)].rename(columns=chosen)
 
 
 def seeds(scores):
@@ -28,19 +34,52 @@ def seeds(scores):
     return [name for name in scores.columns if name.startswith("score-")]
 
 
-def cut(scores, column):
-    """The seed's threshold: best on validation, or where 5 % of the good test images alarm."""
-    tuning = scores[scores.split == "validation"]
-    if len(tuning):
-        return threshold(tuning[column].to_numpy(), tuning.label.to_numpy())
-    return float(scores[column][(scores.split == "test") & (scores.label == 0)].quantile(0.95))
+def threshold(scores, labels):
+    """The image score that maximises true minus false positive rate, for the validation split."""
+    cuts = np.unique(scores)
+    gain = [(scores[labels == 1] >= c).mean() - (scores[labels == 0] >= c).mean() for c in cuts]
+    return float(cuts[int(np.argmax(gain))])
+
+
+def cut(scores, labels, splits):
+    """The threshold that is best on validation; None where validation lacks one kind of image."""
+    scores, labels, splits = map(np.asarray, (scores, labels, splits))
+    tuning = splits == "validation"
+    if len(np.unique(labels[tuning])) < 2:
+        return None
+    return threshold(scores[tuning], labels[tuning])
+
+
+def cuts(scores):
+    """{score column: threshold or None} of a table of scores."""
+    return {one: cut(scores[one], scores.label, scores.split) for one in seeds(scores)}
+
+
+def outcomes(scores, labels, cut):
+    """`true positive`, `false positive`, `false negative` or `true negative` for each image."""
+    right = np.where((scores >= cut) == (labels == 1), "true", "false")
+    return np.char.add(right, np.where(scores >= cut, " positive", " negative"))
 
 
 def alarms(scores):
-    """Test images by name: true label, and the share of the seeds that call them defective."""
-    test = scores[scores.split == "test"].set_index("name")
-    share = np.mean([test[one] >= cut(scores, one) for one in seeds(scores)], axis=0)
+    """Test images by name: true label, and the share of the seeds that call them defective.
+
+    None where there is no threshold.
+    """
+    test, found = scores[scores.split == "test"].set_index("name"), cuts(scores)
+    if not found or None in found.values():
+        return None
+    share = np.mean([test[one] >= level for one, level in found.items()], axis=0)
     return test[["defect", "label"]].assign(alarms=share)
+
+
+def rates(scores):
+    """Share of the defective and of the good test images that alarm, {label: [percent by seed]}."""
+    test, found = scores[scores.split == "test"], cuts(scores)
+    return {
+        label: [100 * (test[one] >= cut)[test.label == label].mean() for one, cut in found.items()]
+        for label in (0, 1)
+    }
 
 
 def by_threshold(scores, points=41):
@@ -49,40 +88,24 @@ def by_threshold(scores, points=41):
     A row of each seed and outcome for `points` thresholds between its least and greatest score.
     """
     test, rows = scores[scores.split == "test"], []
-    for column in seeds(scores):
-        values = test[column].to_numpy()
+    for one in seeds(scores):
+        values = test[one].to_numpy()
         for level in np.linspace(values.min(), values.max(), points):
             counts = pd.Series(outcomes(values, test.label.to_numpy(), level)).value_counts()
-            rows += [(level, NAMES[kind], column[6:], counts.get(kind, 0)) for kind in NAMES]
+            rows += [(level, NAMES[kind], one[6:], counts.get(kind, 0)) for kind in NAMES]
     return pd.DataFrame(rows, columns=["threshold", "outcome", "seed", "images"])
-
-
-def answer(scores):
-    """Two sentences on how well one threshold, chosen on validation, separates the test images."""
-    test = scores[scores.split == "test"]
-    found = [test[one] >= cut(scores, one) for one in seeds(scores)]
-    shares = {
-        label: plus_minus(np.mean(rates), np.std(rates, ddof=1) if len(rates) > 1 else np.nan)
-        for label in (0, 1)
-        for rates in [[100 * alarm[test.label == label].mean() for alarm in found]]
-    }
-    missed = int((alarms(scores).query("label == 1").alarms == 0).sum())
-    return (
-        f"**Answer.** With one threshold for all images the full method finds {shares[1]} % of the "
-        f"{(test.label == 1).sum()} defective test images and calls {shares[0]} % of the "
-        f"{(test.label == 0).sum()} good ones defective (mean over {len(found)} "
-        f"seed{'s' * (len(found) > 1)}). It misses {missed} defective images with every seed: "
-        "what these have in common is where it fails."
-    )
 
 
 def changed(before, after):
     """Test images whose verdict, that of most seeds, differs between two tables of scores.
 
-    Returns defect, truth and the share of alarming seeds before and after; right or wrong now.
+    Returns defect, truth and the share of alarming seeds before and after; right or wrong now. None
+    where a side has no threshold.
     """
-    later = alarms(after).alarms.rename("alarms_after")
-    both = alarms(before).join(later, how="inner")
+    both, later = alarms(before), alarms(after)
+    if both is None or later is None:
+        return None
+    both = both.join(later.alarms.rename("alarms_after"), how="inner")
     flipped = both[(both.alarms > 0.5) != (both.alarms_after > 0.5)]
     right = (flipped.alarms_after > 0.5) == (flipped.label == 1)
     return pd.DataFrame(

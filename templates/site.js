@@ -194,12 +194,14 @@ function galleryPage(data) {
     // A step of the slider is a step in rank: each passes one score, wherever the scores crowd.
     const scores = gallery.images.map((image) => image.scores[kind.value]);
     const above = Math.max(...scores) * 1.001;
-    positions = [...new Set([...scores, gallery.threshold[kind.value], above])].sort((a, b) => a - b);
+    const chosen = gallery.threshold[kind.value];  // null: no validation split, nothing is chosen
+    positions = [...new Set([...scores, ...(chosen === null ? [] : [chosen]), above])].sort((a, b) => a - b);
     slider.max = positions.length - 1;
     reset();
   };
   const reset = () => {
-    slider.value = positions.indexOf(gallery.threshold[kind.value]);
+    const chosen = gallery.threshold[kind.value];
+    slider.value = chosen === null ? Math.floor(positions.length / 2) : positions.indexOf(chosen);
     show();
   };
   const rug = (chosen) => {
@@ -227,7 +229,7 @@ function galleryPage(data) {
     find("images").replaceChildren(...listed.slice(0, shown).map(([, index, outcome]) => picture(gallery, index, kind.value, outcome)));
     for (const key of Object.keys(OUTCOMES)) document.querySelector(`[data-count=${key}]`).textContent = `(${counts[key]})`;
     const words = Object.keys(OUTCOMES).map((key) => `${counts[key]} ${counts[key] === 1 ? OUTCOMES[key] : PLURALS[key]}`).join(", ");
-    const default_ = cut === gallery.threshold[kind.value] ? (gallery.validated ? ", from validation" : ", where 5 % of good test images alarm") : "";
+    const default_ = gallery.threshold[kind.value] === null ? ", not chosen by anything: there is no validation split" : cut === gallery.threshold[kind.value] ? ", from validation" : "";
     find("status").textContent = `${Math.min(shown, listed.length)} of ${listed.length} images shown. At this threshold: ${words}.`;
     find("value").textContent = `${short(cut)}${default_}`;
     slider.setAttribute("aria-valuetext", `${short(cut)}${default_}: ${words}`);

@@ -727,12 +727,15 @@ WRONG = [
     ("heads", "{method: {input: product, l1_weight: 1.0}}", "'method'"),
     ("heads", "{full: {input: product, l1_weight: 1.0}}", "'full'"),
     ("evaluation.fpr_limit", "0.0", "0.0"),
-    ("baseline.levels", "[]", "[]"),
+    ("headline", "none_of_them", "'none_of_them'"),
+    ("students", "{}", "{}"),
+    ("claims.smallest", "-0.5", "-0.5"),
+    ("claims.resamples", "5", "5"),
     ("baseline.levels", "[[2, 4]]", "1 to 3"),
     ("baseline.levels", "[[3], [3]]", "twice"),
     ("figures.dpi", "5", "5"),
 ]
-UNKNOWN = ("epochs", "dataset.size", "students.best", "students.full.rate")
+UNKNOWN = ("epochs", "dataset.size", "claims.best", "students.full.rate")
 
 
 def wrong_value(key, value, shown):

@@ -17,11 +17,11 @@ TEXTURES = RANDOM.integers(0, 256, (4, SIZE, SIZE, 1), dtype=np.uint8)
 def tiny(steps=2, **augmentation):
     """The shipped parameters with `steps` steps of three images and small networks, in fp32."""
     short = {"steps": steps, "batch_size": 3}
-    students = {k: replace(v, width=8, **short) for k, v in vars(SHIPPED.students).items()}
+    students = {k: replace(v, width=8, **short) for k, v in SHIPPED.students.items()}
     return replace(
         SHIPPED,
         arithmetic=replace(SHIPPED.arithmetic, precision="fp32"),
-        students=replace(SHIPPED.students, **students),
+        students=students,
         segmentation=replace(SHIPPED.segmentation, channels=8, **short),
         augmentation=replace(SHIPPED.augmentation, **augmentation),
     )

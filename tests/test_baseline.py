@@ -1,13 +1,15 @@
 """The nearest-neighbour baseline against brute force."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from lib import params
-from lib.baseline import answer, distance_maps, memory_bank, patches, score_seeds
+from lib.baseline import distance_maps, items, memory_bank, patches
 from lib.category import Category
-from lib.evaluation import table
+from lib.evaluation import score
 
 
 def features(images=3, size=4, channels=5, seed=0):
@@ -78,19 +80,10 @@ def test_a_foreign_patch_gives_its_image_the_highest_score():
         drawn=np.zeros(3, bool),
         notes=(),
     )
-    rows = score_seeds(normal, queries, held_out, (3,), params.load())
-    assert [row["seed"] for row in rows] == list(params.load().seeds)
-    assert {row["map"] for row in rows} == {"nearest_neighbour_3"}
-    assert all(row["image_auroc"] == 1.0 and row["pro"] is None for row in rows)
-
-
-def test_the_answer_names_the_best_levels():
-    values = {"nearest_neighbour_3": (0.9, 0.94), "nearest_neighbour_2_3": (0.8, 0.8)}
-    rows = [
-        {"split": "test", "benchmark": "toy", "student": "none", "map": name, "seed": seed,
-         "image_auroc": value, "real_defects": True}
-        for name, both in values.items() for seed, value in enumerate(both)
-    ]  # fmt: skip
-    said = answer(table(rows))
-    assert "92.0 ± 2.8 % on real test images, with teacher level 3 the best" in said
-    assert "2-3: 80.0 ± 0.0" in said
+    shipped = params.load()
+    for levels in (((3,),), ()):
+        settings = replace(shipped, baseline=replace(shipped.baseline, levels=levels))
+        rows = score(held_out, items(normal, queries, settings), settings).rows
+        assert rows.seed.tolist() == list(shipped.seeds) * len(levels)
+        assert set(rows["map"]) == {"nearest_neighbour_3"} if levels else rows.empty
+        assert (rows.image_auroc == 1).all() and rows.pro.isna().all()

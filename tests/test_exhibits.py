@@ -5,9 +5,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from PIL import Image
-from test_evaluation import SETTINGS, category, maps_of
+from test_evaluation import SETTINGS, category, images_of, maps_of
 
-from lib import evaluation, exhibits
+from lib import exhibits, verdicts
 from lib.evaluation import MAPS, View
 
 
@@ -17,7 +17,7 @@ def view(tmp_path):
     (tmp_path / "full-0").mkdir()
     both = {kind: maps_of(held_out, seed) for seed, kind in enumerate(MAPS)}
     np.savez(tmp_path / "full-0" / "maps.npz", **both)
-    return View(held_out, tmp_path, SETTINGS)
+    return View(held_out, tmp_path, SETTINGS, images_of(held_out, both))
 
 
 def test_a_sheet_has_its_tiles_row_by_row():
@@ -51,8 +51,8 @@ def test_scores_and_threshold_decide_as_the_figures_do(view):
     for kind in MAPS:
         scores = view.scores(0, kind)
         cut = view.cut(scores)
-        assert found["threshold"][kind] == cut and found["validated"]
-        words = evaluation.outcomes(scores, view.held_out.labels, cut)[test]
+        assert found["threshold"][kind] == cut
+        words = verdicts.outcomes(scores, view.held_out.labels, cut)[test]
         for word, image in zip(words, found["images"], strict=True):
             alarm = image["scores"][kind] >= found["threshold"][kind]
             assert word.endswith("positive" if alarm else "negative")
@@ -75,10 +75,10 @@ def test_a_chart_leaves_out_what_has_no_place():
 
 
 def test_charts_of_a_category(view, tmp_path):
-    settings = SimpleNamespace(students=SETTINGS.students, seeds=(0,))
+    settings = SimpleNamespace(seeds=(0,))
     view.settings = SimpleNamespace(**vars(SETTINGS) | vars(settings))
     for phase in ("student", "segmentation"):
-        for student in vars(SETTINGS.students):
+        for student in SETTINGS.students:
             folder = tmp_path / phase / "nut" / f"{student}-0"
             folder.mkdir(parents=True)
             (folder / "history.csv").write_text("step,loss\n1,2.0\n2,1.0\n")

@@ -8,12 +8,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
-from test_evaluation import SETTINGS, category, maps_of
+from test_evaluation import SETTINGS, category, images_of, maps_of
 
 from lib import explore
 from lib.anomaly_map import cosine_map
 from lib.devices import device
-from lib.evaluation import View
+from lib.evaluation import MAPS, View
 from lib.networks import SegmentationNetwork, Student, input_channels
 
 SIZE = 64
@@ -40,9 +40,9 @@ def found(networks, images):
 @pytest.fixture
 def view(tmp_path):
     held_out = category()
-    (tmp_path / "full-0").mkdir()
-    np.savez(tmp_path / "full-0/maps.npz", cosine=maps_of(held_out), segmentation=maps_of(held_out))
-    return View(held_out, tmp_path, SETTINGS)
+    return View(
+        held_out, tmp_path, SETTINGS, images_of(held_out, dict.fromkeys(MAPS, maps_of(held_out)))
+    )
 
 
 def test_every_stage_has_its_stride_and_the_product_is_the_cosine_map(found):
@@ -81,15 +81,6 @@ def test_the_image_is_chosen_by_name_or_is_the_median_one(view):
     assert explore.pick(view, 0, "7.png") == 7
     with pytest.raises(ValueError, match="no held-out image 'x'"):
         explore.pick(view, 0, "x")
-
-
-def test_the_answer_says_truth_and_verdict(view):
-    maps = maps_of(view.held_out, noise=0)
-    np.savez(view.folder / "full-0/maps.npz", cosine=maps, segmentation=maps)
-    good, defective = (explore.answer(view, 0, index) for index in (6, explore.pick(view, 0)))
-    assert "`6.png` is good and the method calls it **good**" in good
-    assert "is defective and the method calls it **defective**" in defective
-    assert "above 100% of the good and" in defective
 
 
 def test_an_untrained_item_says_what_to_run(tmp_path):

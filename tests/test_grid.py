@@ -28,9 +28,7 @@ def test_a_chain_trains_what_later_members_need_first():
 
 def test_the_chains_hold_every_training_once():
     found = sorted(stage for chain in grid.chains(PARAMS) for stage in chain)
-    runs = [
-        f"{c}-{s}-{n}" for c in ("bottle", "screw") for s in vars(PARAMS.students) for n in (0, 7)
-    ]
+    runs = [f"{c}-{s}-{n}" for c in ("bottle", "screw") for s in PARAMS.students for n in (0, 7)]
     heads = [f"heads@{c}-distance-{n}" for c in ("bottle", "screw") for n in (0, 7)]
     both = [f"{stage}@{run}" for stage in ("student", "segmentation") for run in runs]
     assert found == sorted([*both, *heads])
@@ -51,7 +49,7 @@ def test_every_segmentation_network_is_mapped_once():
 
 def test_cost_counts_every_step():
     cost = grid.cost(PARAMS)
-    assert cost["student full"] == (4, SHIPPED.students.full.steps)
+    assert cost["student full"] == (4, SHIPPED.students["full"].steps)
     assert cost["segmentation"] == (4 * 5, SHIPPED.segmentation.steps)
 
 

@@ -5,8 +5,8 @@ from itertools import product
 import pandas as pd
 import pytest
 
-from lib import paper
-from lib.evaluation import COLUMNS, HEAD_COLUMNS, MAPS, METRICS
+from lib import answers, paper
+from lib.evaluation import COLUMNS, MAPS, METRICS
 
 STUDENTS = ("plain", "denoising", "encoder_decoder", "full")
 TABLES = ("table1", "table2", "table3", "table4", "tables5_6", "remeasured")
@@ -27,11 +27,7 @@ def rows(categories=("bottle", "screw"), seeds=(0,), score=0.9, **more):
 
 
 def head_rows(head="focal_only", categories=("bottle",), seeds=(0,), score=0.8):
-    found = paper.rows_of(rows(categories, seeds, score))
-    return found.assign(head=head, input="product", l1_weight=0.0)[HEAD_COLUMNS]
-
-
-NO_HEADS = pd.DataFrame(columns=HEAD_COLUMNS)
+    return paper.rows_of(rows(categories, seeds, score)).assign(map=f"segmentation, {head}")
 
 
 @pytest.mark.parametrize("name", TABLES)
@@ -84,7 +80,7 @@ def test_quoted_figures_of_the_method():
         (0.662, "+7.5", "no"),
         (0.513, "-7.4", "yes"),
         (0.512, "-7.5", "no"),
-        (0.5868, "+0.0", "yes"),
+        (0.5868, "0.0", "yes"),
     ],
 )
 def test_verdict_is_two_deviations_and_the_rounding(score, difference, verdict):
@@ -170,7 +166,7 @@ def test_table4_is_the_mean_of_the_categories_run():
 
 def test_heads_stand_beside_the_method_on_the_same_items():
     test = rows(seeds=(0, 1), score=lambda category, seed: 0.9 - 0.1 * seed)
-    table = paper.heads_table(test, pd.concat([head_rows(), head_rows("bump", score=0.7)]))
+    table = paper.heads_table(pd.concat([test, head_rows(), head_rows("bump", score=0.7)]))
     assert list(table.index) == ["product", "focal_only", "concatenated", "distance", "bump"]
     # bottle, seed 0 only, as the heads
     assert table.loc["product"].tolist()[1:] == ["90.0", "98.6", "90.0", "75.8", "90.0", "76.4"]
@@ -180,8 +176,8 @@ def test_heads_stand_beside_the_method_on_the_same_items():
 
 
 def test_no_heads_and_drawn_heads():
-    for heads in (NO_HEADS, head_rows().assign(real_defects=False)):
-        table = paper.heads_table(rows(), heads)
+    drawn = pd.concat([rows(), head_rows().assign(real_defects=False)])
+    for table in (paper.heads_table(rows()), paper.heads_table(drawn)):
         assert table.loc["product", "image AUROC ours"] == "90.0"
         assert set(table["image AUROC ours"].drop("product")) == {"not measured"}
 
@@ -193,21 +189,30 @@ def test_deviations_are_complete():
 
 
 def test_answer_counts_what_was_run():
-    found = paper.answer(rows(score=0.9))
+    found = answers.paper_figures(rows(score=0.9))
     # bottle: AP 90.3 ± 1.8, IAP 90.5 ± 1.7 and IAP@90 82.5 ± 4.1, not P; screw: none of the four
     assert found.startswith("Run: 2 of 15 categories, 1 seed; the paper: 15 categories, 5 seeds.")
     assert "3 of 8 measured figures" in found and "luck of the seed" in found
-    assert "luck" not in paper.answer(rows(seeds=(0, 1)))
-    assert "not on MVTec AD" in paper.answer(rows(["monocrystalline"]))
+    assert "luck" not in answers.paper_figures(rows(seeds=(0, 1)))
+    assert "are for MVTec AD and this study is not" in answers.paper_figures(
+        rows(["monocrystalline"])
+    )
+
+
+def sections(frame):
+    return paper.sections(frame, answers.paper_figures(frame))
 
 
 def test_sections():
-    assert paper.sections(rows(["monocrystalline"]), NO_HEADS) == []
-    assert paper.sections(rows(["bottle", "my_own"]), NO_HEADS) == []
-    part = "\n\n".join(paper.sections(rows(), NO_HEADS))
+    assert sections(rows(["monocrystalline"])) == []
+    assert sections(rows(["bottle", "my_own"])) == []
+    part = "\n\n".join(sections(rows()))
     assert "2 of 15 categories, 1 seed" in part and "(bottle, screw)" in part
     assert "nan" not in part.lower() and "None" not in part
     for title in (*paper.NAMES.values(), "PRO", "Table 4: ", "Tables 5 and 6"):
         assert f"### {title}" in part
-    whole = "\n\n".join(paper.sections(rows(paper.CATEGORIES), head_rows()))
+    whole = "\n\n".join(sections(pd.concat([rows(paper.CATEGORIES), head_rows()])))
     assert "categories run (" not in whole and "15 of 15 categories" in whole
+    unmasked = rows().assign(**dict.fromkeys(METRICS[1:]))
+    plain = sections(unmasked[unmasked.student == "plain"])  # one student, and not the full one
+    assert "not measured" in "\n\n".join(plain)

@@ -46,8 +46,13 @@ def test_shipped_file():
     assert loaded.study == "quick"
     assert loaded.seeds == (0, 1, 2)
     assert loaded.teacher.levels == (1, 2, 3)
-    assert (loaded.students.full.denoising, loaded.students.full.encoder_decoder) == (True, True)
-    assert (loaded.students.plain.denoising, loaded.students.plain.encoder_decoder) == (False,) * 2
+    assert (loaded.students["full"].denoising, loaded.students["full"].encoder_decoder) == (
+        True,
+        True,
+    )
+    assert (loaded.students["plain"].denoising, loaded.students["plain"].encoder_decoder) == (
+        False,
+    ) * 2
     with pytest.raises(FrozenInstanceError):
         loaded.study = "other"
 
@@ -176,3 +181,16 @@ def test_command(tmp_path):
 
 def test_root_is_the_repository():
     assert Path(params.__file__).resolve().parents[1] == ROOT
+
+
+def test_any_students_with_a_headline_among_them(tmp_path):
+    shipped = yaml.safe_load((params.ROOT / "params.yaml").read_text("utf-8"))
+    shipped["students"] = {"mine": shipped["students"]["plain"]}
+    shipped["baseline"]["levels"] = []
+    path = tmp_path / "params.yaml"
+    path.write_text(yaml.safe_dump(shipped))
+    with pytest.raises(ValueError, match="headline: 'full' is none of the students"):
+        params.load(path)
+    path.write_text(yaml.safe_dump(shipped | {"headline": "mine"}))
+    loaded = params.load(path)
+    assert list(loaded.students) == ["mine"] and loaded.baseline.levels == ()

@@ -21,14 +21,19 @@ def test_run_leaves_the_contract(finished):
     frame = pd.read_csv(report / "ablations.csv")
     assert list(frame.columns) == COLUMNS
     real = frame[frame.real_defects]
-    assert len(real) == 8 and set(real.student) == set(STUDENTS)
+    assert len(real) == 9 and set(real.student) == set(STUDENTS)
     assert real.image_auroc.between(0, 1).all() and real.pixel_ap.isna().all()
     drawn = frame[~frame.real_defects]
-    assert len(drawn) == 8 and drawn.notna().all().all()
+    assert len(drawn) == 9 and drawn.notna().all().all()
     assert set(frame.benchmark) == {"elpv", "elpv_drawn"}
-    assert len(pd.read_csv(report / "validation.csv")) == 16
-    heads = pd.read_csv(report / "heads.csv")
-    assert set(heads["head"]) == {"distance"} and set(heads.benchmark) == {"elpv", "elpv_drawn"}
+    assert len(pd.read_csv(report / "validation.csv")) == 18
+    heads = frame[frame["map"] == "segmentation, distance"]  # a declared head is a row
+    assert set(heads.student) == {"full"} and set(heads.benchmark) == {"elpv", "elpv_drawn"}
+    claims = pd.read_csv(report / "claims.csv")
+    assert claims.images_low.notna().all() and claims.seeds_low.isna().all()  # of one seed
+    assert set(claims.metric) == {"image_auroc", "pixel_ap", "iap"}
+    images = pd.read_csv(report / "scores" / "monocrystalline.csv")
+    assert {"full/segmentation/0", "full/segmentation, distance/0"} <= set(images)
     page = (report / "README.md").read_text()
     links = [part.split(")")[0] for part in page.split("](")[1:]]
     missing = {link for link in links if not (report / link).exists()}
@@ -134,6 +139,8 @@ ALWAYS = {"check", "site"}  # these read params.yaml as a whole; one checks it, 
         ("segmentation__gamma", 2.0, SEGMENTED | HEADS | {"ablations"}),
         ("heads__distance__l1_weight", 0.5, HEADS | MAPS | SCORES),
         ("evaluation__top_pixels", 9, SCORES | BASELINE | FIGURES | PRO | EXPLORE),
+        ("claims__smallest", 1.0, {"ablations", "report"}),
+        ("claims__resamples", 300, SCORES | BASELINE | {"ablations", "report"}),
         ("baseline__bank_size", 99, BASELINE),
         ("figures__examples", 2, FIGURES),
     ],

@@ -103,10 +103,12 @@ def test_outcomes():
     assert "to show" not in whole
 
 
-@pytest.mark.parametrize("examples", [[], [{"outcome": "true"}]])
-def test_outcomes_need_examples(examples):
-    with pytest.raises(ValueError, match="true positive"):
-        plots.outcomes(examples)
+def test_examples_without_a_threshold_keep_their_order():
+    names = ["defective, lowest scores", "good, highest scores"]
+    found = texts(plots.outcomes([example(name) for name in names]))
+    assert found.index(names[0]) < found.index(names[1]) and "to show" not in found
+    with pytest.raises(ValueError, match="at least one row"):
+        plots.outcomes([])
 
 
 def test_curves():
@@ -114,7 +116,7 @@ def test_curves():
     by_label = {"a": metrics.image_curves(np.arange(4.0), labels)}
     figure = plots.curves(by_label)
     assert [len(axis.lines) for axis in figure.axes] == [1, 1, 0]
-    assert "no masks" in texts(figure)
+    assert "not measured" in texts(figure)
     masks = GENERATOR.random((2, 8, 8)) < 0.2
     by_label["b"] = metrics.curves(GENERATOR.random((2, 8, 8)), masks)
     figure = plots.curves(by_label)
@@ -133,23 +135,35 @@ def test_score_histograms():
 
 def test_ablation_points():
     frame = ablations(("nut", "bolt"))
+    head = frame[(frame.student == "plain") & (frame["map"] == "cosine")]
+    head = head.assign(map="segmentation, distance")
+    shown = {"image_auroc": "image AUROC", "pro": "PRO"}
     figure = plots.ablation_points(
-        frame, ["image_auroc", "pro"], baseline=frame.assign(map="nearest_neighbour")
+        pd.concat([frame, head]), shown, baseline=frame.assign(map="nearest_neighbour")
     )
     assert len(figure.axes) == 4
     found = texts(figure)
-    for text in ("nut", "bolt", "image AUROC", "PRO", "encoder-decoder, segmentation"):
+    for text in (
+        "nut",
+        "bolt",
+        "image AUROC",
+        "PRO",
+        "encoder-decoder, segmentation",
+        "plain, segmentation, distance",
+    ):
         assert text in found
-    assert found.count("no masks") == 2
+    assert found.count("not measured") == 2
     assert legend(figure)[-1] == "nearest neighbour"
     points = [line for line in figure.axes[0].lines if len(line.get_xdata()) == 3]
-    assert len(points) == len(STUDENTS) * len(plots.MAPS)
+    assert len(points) == len(STUDENTS) * len(plots.MAPS) + 1  # the head
+    nothing = plots.ablation_points(frame[:0], {})
+    assert "no figures on real defects" in texts(nothing)
 
 
 def test_ablation_points_want_one_row_each():
     frame = ablations()
     with pytest.raises(ValueError, match="several rows for one category x student x map x seed"):
-        plots.ablation_points(pd.concat([frame, frame]), ["image_auroc"])
+        plots.ablation_points(pd.concat([frame, frame]), {"image_auroc": "image AUROC"})
 
 
 def test_category_samples():

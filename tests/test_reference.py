@@ -191,13 +191,13 @@ def tiny():
     short = {"steps": STEPS, "batch_size": BATCH, "schedule": "constant"}
     students = {
         name: replace(student, width=8, learning_rate=0.4, **short)
-        for name, student in vars(shipped.students).items()
+        for name, student in shipped.students.items()
     }
     rates = {"learning_rate_residual": 0.1, "learning_rate_head": 0.01}
     return replace(
         shipped,
         arithmetic=replace(shipped.arithmetic, precision="fp32"),
-        students=replace(shipped.students, **students),
+        students=students,
         segmentation=replace(
             shipped.segmentation,
             channels=16,

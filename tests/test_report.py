@@ -1,14 +1,15 @@
-"""Tables, verdicts and the page, on hand-made rows."""
+"""Tables and the page, on hand-made rows."""
 
 from dataclasses import replace
 from itertools import product
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from lib import params, report
+from lib import evaluation, params, report
 from lib.devices import device_name
-from lib.evaluation import COLUMNS, HEAD_COLUMNS, MAPS
+from lib.evaluation import COLUMNS, MAPS, METRICS
 
 PARAMS = replace(params.load(), study="toy", categories=("nut", "bolt"), seeds=(0, 1))
 STUDENTS = {
@@ -68,86 +69,81 @@ def baseline_rows(categories=("nut", "bolt"), score=0.55):
     return frame.assign(denoising=None, encoder_decoder=None)
 
 
-def head_rows(category, heads=("focal_only", "distance"), score=0.8):
-    """Rows of the declared heads on real defects."""
-    row = {"benchmark": "toy", "category": category, "input": "product", "l1_weight": 0.5}
-    row |= {"image_auroc": score, "real_defects": True, "device": "Toy GPU"}
-    found = [row | {"head": head, "seed": seed} for head, seed in product(heads, (0, 1))]
-    return pd.DataFrame(found, columns=HEAD_COLUMNS)
+def head_rows(frame, heads=("distance",), score=0.8):
+    """Rows of declared heads on the full student of `frame`."""
+    full = frame[(frame.student == "full") & (frame["map"] == "segmentation")]
+    return pd.concat([full.assign(map=f"segmentation, {h}", image_auroc=score) for h in heads])
+
+
+def draws_of(frame, width=0.0, count=200):
+    """Resamples of test rows: their figures, and noise of this width that each row has alone."""
+    random, found = np.random.default_rng(0), {}
+    for row in frame[frame.split == "test"].to_dict("records"):
+        for metric in ("image_auroc", "pixel_ap", "iap"):
+            key = tuple((row | {"metric": metric})[k] for k in evaluation.KEYS)
+            if pd.notna(row[metric]):
+                found[key] = row[metric] + width * random.standard_normal(count)
+    return found
+
+
+def make_tables(frame, nearest=None, width=0.0, student="full"):
+    """`report.Tables` of such rows."""
+    nearest = baseline_rows() if nearest is None else nearest
+    test, validation = (frame[frame.split == s] for s in ("test", "validation"))
+    draws = draws_of(pd.concat([frame, nearest]), width)
+    rows = (test.drop(columns="split"), validation.drop(columns="split"), nearest)
+    return report.Tables(*rows, draws, student)
+
+
+def scored(frame):
+    """What a stage leaves of such rows."""
+    return evaluation.Scored(frame, pd.DataFrame({"name": ["a"]}), draws_of(frame))
 
 
 def leave(results, categories, heads=(), **more):
-    for stage, frame in (("evaluation", rows(**more)), ("baseline", baseline_rows())):
+    frame = rows(**more)
+    frame = pd.concat([frame, head_rows(frame, heads)] if heads else [frame])
+    for stage, found in (("evaluation", frame), ("baseline", baseline_rows())):
         (results / stage).mkdir(parents=True, exist_ok=True)
         for name in categories:
-            chosen = frame[frame.category == "nut"].assign(category=name)
-            chosen.to_csv(results / stage / f"{name}.csv", index=False, float_format="%.6f")
-    for name in categories:
-        path = results / "evaluation" / f"{name}-heads.csv"
-        head_rows(name, heads).to_csv(path, index=False, float_format="%.6f")
+            chosen = found[found.category == "nut"].assign(category=name)
+            evaluation.save(scored(chosen), results / stage / name, results / "scores.csv")
+
+
+def settings(*categories):
+    return replace(PARAMS, categories=categories)
 
 
 @pytest.fixture
 def tables(tmp_path):
     leave(tmp_path, ["nut", "bolt"])
-    return report.collect(tmp_path, ["nut", "bolt"])
+    return report.collect(tmp_path, settings("nut", "bolt"))
 
 
 def test_collect_declared_categories_only(tmp_path):
     leave(tmp_path, ["nut", "bolt", "left_over"])
-    tables = report.collect(tmp_path, ["nut", "bolt"])
+    tables = report.collect(tmp_path, settings("nut", "bolt"))
     assert all(set(frame.category) == {"nut", "bolt"} for frame in tables[:3])
-    assert tables.heads.empty and list(tables.heads.columns) == HEAD_COLUMNS
     assert list(tables.test.columns) == list(tables.validation.columns) == COLUMNS
     assert len(tables.test) == len(tables.validation) == 2 * 2 * 4 * 2 * 2
+    assert {key[1] for key in tables.draws} == {"nut", "bolt"}
     with pytest.raises(FileNotFoundError, match="missing"):
-        report.collect(tmp_path, ["nut", "missing"])
+        report.collect(tmp_path, settings("nut", "missing"))
 
 
-def test_collect_heads(tmp_path):
-    leave(tmp_path, ["nut", "bolt", "left_over"], heads=["distance"])
-    heads = report.collect(tmp_path, ["nut", "bolt"]).heads
-    assert list(heads.columns) == HEAD_COLUMNS and len(heads) == 2 * 2
-    assert set(heads.category) == {"nut", "bolt"} and set(heads["head"]) == {"distance"}
-    # A category whose heads have not run leaves its rows out and no others.
-    head_rows("nut", heads=[]).to_csv(tmp_path / "evaluation" / "nut-heads.csv", index=False)
-    assert set(report.collect(tmp_path, ["nut", "bolt"]).heads.category) == {"bolt"}
-
-
-METRICS = "image_auroc,pixel_auroc,pixel_ap,pro,iap,iap90,real_defects,device"
-HEADERS = {
-    "ablations": f"benchmark,category,student,denoising,encoder_decoder,map,seed,{METRICS}",
-    "heads": f"benchmark,category,head,input,l1_weight,seed,{METRICS}",
-}
-
-
-@pytest.mark.parametrize("heads", [(), ("distance", "focal_only")])
-def test_save_and_load(tmp_path, heads):
-    leave(tmp_path, ["nut", "bolt"], heads)
-    tables, folder = report.collect(tmp_path, ["nut", "bolt"]), tmp_path / "reports" / "toy"
-    report.save_tables(tables, folder)
-    for name, header in HEADERS.items():
-        assert (folder / f"{name}.csv").read_text().splitlines()[0] == header
-    assert len(tables.heads) == 2 * 2 * len(heads)
-    for found, expected in zip(report.load_tables(folder), tables, strict=True):
+def test_saved_tables_come_back(tables, tmp_path):
+    report.save_tables(tables, tmp_path / "reports", 0.5)
+    leave(tmp_path / "results", ["nut", "bolt"])
+    back = report.load_tables(tmp_path / "reports", settings("nut", "bolt"), tmp_path / "results")
+    for one, other in zip(tables[:3], back[:3], strict=True):
         pd.testing.assert_frame_equal(
-            found, expected.reset_index(drop=True), check_dtype=False, atol=1e-6
+            one.reset_index(drop=True), other, check_dtype=False, atol=1e-6
         )
-
-
-def test_rows_of_real_defects_and_what_was_measured(tables):
-    assert set(report.real(tables.test).benchmark) == {"toy"}
-    assert report.measured(report.real(tables.test)) == ["image_auroc"]
-    assert len(report.measured(tables.test)) == 6
-
-
-def test_paper_table():
-    quoted = report.paper_table4()
-    assert len(quoted) == 8
-    assert quoted.loc[("full", "segmentation")].tolist() == [98.6, 75.8, 76.4]
-    assert quoted.loc[("plain", "cosine")].tolist() == [94.8, 52.9, 55.8]
-    assert quoted.loc[("denoising", "cosine")].tolist() == [93.4, 49.6, 53.9]
-    assert quoted.loc[("encoder_decoder", "segmentation")].tolist() == [97.7, 69.7, 71.2]
+    assert back.draws.keys() == tables.draws.keys() and back.student == "full"
+    claims = pd.read_csv(tmp_path / "reports/claims.csv")
+    row = claims[(claims.metric == "image_auroc") & (claims.comparison.str.startswith("with a"))]
+    assert row.iloc[0][["points", "answer", "paper_points"]].tolist() == [1.0, "Yes", 0.9]
+    assert (tmp_path / "reports/ablations.csv").read_text().startswith("benchmark,category,student")
 
 
 def test_table4(tables):
@@ -171,67 +167,6 @@ def test_pixel_table_marks_drawn_defects(tables):
     assert len(table) == 2 * 9
 
 
-def verdict(frame, number=4):
-    return report.effects(frame[frame.split == "test"]).iloc[number]
-
-
-def test_effect_that_holds():
-    found = verdict(rows())  # denoising 1.0, plain 2.0; the paper: 93.4, 94.8
-    assert found["ours (points)"] == "-1.0 [-1.0, -1.0]"
-    assert found["paper (points, MVTec AD)"] == "-1.4"
-    assert found.verdict == "holds"
-
-
-def test_effect_that_is_reversed():
-    found = verdict(rows({("denoising", "cosine"): 5.0}))
-    assert found["ours (points)"] == "+3.0 [+3.0, +3.0]"
-    assert found.verdict == "reversed"
-
-
-@pytest.mark.parametrize("other", [2.5, 3.5])  # the second seed: no difference, the opposite
-def test_effect_that_is_undecided(other):
-    found = verdict(rows({("denoising", "cosine"): lambda seed: other if seed else 1.0}))
-    assert found.verdict == "undecided"
-
-
-def test_effect_in_one_category_of_two_is_undecided():
-    other = rows({("denoising", "cosine"): 5.0}, categories=["bolt"])
-    found = verdict(pd.concat([rows(categories=["nut"]), other]))
-    assert found.verdict == "undecided"
-    assert found["ours (points)"] == "+1.0 [-1.0, +3.0]"
-
-
-def test_effects_are_paired():
-    # Categories and seeds lie far apart; the difference within each is the same.
-    apart = pd.concat([rows(categories=["nut"]), rows(categories=["bolt"], lift=-30.0)])
-    assert verdict(apart)["ours (points)"] == "-1.0 [-1.0, -1.0]"
-    shuffled = apart.sample(frac=1, random_state=0)
-    assert verdict(shuffled)["ours (points)"] == "-1.0 [-1.0, -1.0]"
-
-
-def test_effects_answer_every_question_on_real_defects():
-    test = rows()
-    test = test[test.split == "test"]
-    found = report.effects(test)
-    assert len(found) == len(report.QUESTIONS)
-    assert set(found.verdict) == {"holds"}
-    drawn_only_differ = test.assign(image_auroc=test.image_auroc.where(test.real_defects, 0.5))
-    pd.testing.assert_frame_equal(report.effects(drawn_only_differ), found)
-
-
-def test_conclusions(tables):
-    found = list(report.conclusions(tables))
-    assert len(found) == len(report.QUESTIONS) + 2
-    assert sum(line.startswith("- holds: ") for line in found) == len(report.QUESTIONS)
-    assert any("-1.0 [-1.0, -1.0] points (paper -1.4)" in line for line in found)
-    for category in ("nut", "bolt"):
-        line = next(line for line in found if line.startswith(f"- {category}: "))
-        # Mean of 59.0 and 59.5 against 55.
-        assert "4.2 points above the baseline nearest neighbour (59.2 against 55.0)" in line
-    below = tables._replace(baseline=tables.baseline.assign(image_auroc=0.6))
-    assert "0.8 points below" in list(report.conclusions(below))[-1]
-
-
 def test_protocol():
     found = report.protocol(PARAMS)
     for text in ("toy", "nut, bolt", "128x128", "2 seeds", "tf_efficientnet_lite0", "torch 2."):
@@ -251,19 +186,21 @@ def test_page(tables):
         "(../../rendered/toy/figures-bolt.ipynb)",
         "(../../rendered/toy/dataset-nut.ipynb)",
         "paper (MVTec AD, quoted)",
-        "paper (points, MVTec AD)",
+        "Does denoising help here?",
         "toy_drawn",
         "ablations.csv",
-        *(question for question, *_ in report.QUESTIONS),
+        "claims.csv",
     ):
         assert text in page
     assert "nan" not in page.lower().replace("nano", "")
     assert page.count("98.6") == 1  # the paper's number stands in the quoted column only
+    assert "an image AUROC of 59.2 [59.2, 59.2] percent" in page
+    assert "No pixel metrics on toy: " in page and "[-0.0" not in page and "+0.0" not in page
 
 
 def test_page_of_mvtec_stands_beside_the_paper(tmp_path):
     leave(tmp_path, ["bottle", "screw"], heads=["distance"])
-    tables = report.collect(tmp_path, ["bottle", "screw"])
+    tables = report.collect(tmp_path, settings("bottle", "screw"))
     page = report.page(replace(PARAMS, categories=("bottle", "screw")), tables, [])
     assert "2 of 15 categories, 2 seeds" in page and "### Tables 5 and 6" in page
     assert page.index("## Beside the paper") < page.index("## Notebooks")
@@ -298,8 +235,31 @@ def test_a_smoke_run_says_that_it_is_no_result():
     assert "smoke" not in report.protocol(PARAMS)
 
 
-def test_the_answer_tells_of_denoising_and_the_baseline(tables):
-    answer = report.answer(tables)
-    assert "moves the full method by +1.0 [+1.0, +1.0] points" in answer
-    assert "7 effects" in answer and "0 are reversed" in answer
-    assert "nearest-neighbour search" in answer
+def test_what_is_missing_is_said_and_stops_nothing(tables):
+    """Each optional input alone: tables, page and the sentence that says why."""
+    full = tables.test.student == "full"
+    cases = {
+        "No validation columns": tables._replace(validation=tables.validation[:0]),
+        "No baseline rows": tables._replace(baseline=tables.baseline[:0]),
+        "No pixel metrics on toy_drawn: ": tables._replace(
+            test=tables.test.assign(**dict.fromkeys(METRICS[1:], np.nan))
+        ),
+        "No pixel metrics on toy in nut: ": tables._replace(
+            test=tables.test.fillna(dict.fromkeys(METRICS[1:], 0.3)).where(
+                ~(tables.test.real_defects & (tables.test.category == "nut")), tables.test
+            )
+        ),
+        "No figures on real defects": tables._replace(test=tables.test[:0]),
+        "one seed has no interval": tables._replace(test=tables.test[tables.test.seed == 0]),
+        "bolt": tables.only("bolt"),
+        "The student `plain`": tables._replace(
+            test=tables.test[tables.test.student == "plain"], student="plain"
+        ),
+        "with a decoder": tables._replace(draws={}),
+        "too few test images": tables._replace(draws={}),
+        "Full": tables._replace(test=tables.test[full]),
+    }
+    for words, found in cases.items():
+        page = report.page(PARAMS, found, [])
+        assert words.lower() in page.lower(), words
+        assert "nan" not in page.lower().replace("nano", ""), words

@@ -1,14 +1,13 @@
 """Runs read from a small git repository: names of every kind, and what is missing."""
 
-import pandas as pd
 import pytest
 import yaml
 from clones import git
 from test_report import baseline_rows, rows
-from test_verdicts import scores
+from test_verdicts import by_image
 
 from lib import revisions
-from lib.evaluation import HEAD_COLUMNS
+from lib.verdicts import FACTS
 
 PARAMS = {
     "study": "toy",
@@ -19,7 +18,7 @@ PARAMS = {
 }
 
 
-def write_run(root, params=PARAMS, lift=0.0, verdicts=None, heads=False, recorded=None):
+def write_run(root, params=PARAMS, lift=0.0, images=None, recorded=None):
     """A finished run in the working tree: `lift` points on every test row, dvc.lock's numbers."""
     folder = root / "reports" / params["study"]
     (folder / "scores").mkdir(parents=True, exist_ok=True)
@@ -27,14 +26,11 @@ def write_run(root, params=PARAMS, lift=0.0, verdicts=None, heads=False, recorde
     test = rows(lift=lift).query("split == 'test'").drop(columns="split")
     test.to_csv(folder / "ablations.csv", index=False)
     baseline_rows().to_csv(folder / "baseline.csv", index=False)
-    head = test[(test.student == "full") & (test["map"] == "cosine")].assign(head="distance")
-    pd.DataFrame(head if heads else None, columns=HEAD_COLUMNS).to_csv(
-        folder / "heads.csv", index=False
-    )
     for name in params["categories"]:
-        (verdicts if verdicts is not None else scores()).to_csv(
-            folder / "scores" / f"{name}.csv", index=False
-        )
+        found = by_image() if images is None else images
+        found.to_csv(folder / "scores" / f"{name}.csv", index=False)
+        nearest = found[FACTS].assign(**{"none/nearest_neighbour/0": 0.5})
+        nearest.to_csv(folder / "scores" / f"{name}-baseline.csv", index=False)
     section = (recorded or params)["students"]["full"]
     record = {"params": {"params.yaml": {"students.full": section}}}
     removed = {"params": {"params.yaml": {"students.full": {"steps": 1}}}}  # seed 9 is not declared
@@ -87,7 +83,7 @@ def test_an_unknown_revision_is_an_error_that_says_what_to_give(repository, name
 
 
 def test_a_commit_is_read_as_it_was_not_as_it_is(repository):
-    write_run(repository, lift=5.0, heads=True)
+    write_run(repository, lift=5.0)
     before, after = revisions.load("HEAD", repository), revisions.load("", repository)
     assert (before.name, after.name) == ("HEAD", "working tree")
     assert before.params["students.full.steps"] == 400 and "heads" not in before.params
@@ -95,7 +91,7 @@ def test_a_commit_is_read_as_it_was_not_as_it_is(repository):
     gained = after.rows.query(full).image_auroc.mean() - before.rows.query(full).image_auroc.mean()
     assert gained == pytest.approx(0.05)
     assert set(before.scores) == {"nut", "bolt"} and len(before.scores["nut"]) == 6
-    assert "head distance" in set(after.rows["map"]) - set(before.rows["map"])
+    assert {"full/segmentation/1", "none/nearest_neighbour/0"} <= set(after.scores["nut"])
     assert "nearest_neighbour" in set(before.rows["map"])
 
 

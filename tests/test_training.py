@@ -236,7 +236,7 @@ def test_what_the_student_sees(teacher, monkeypatch, name):
     hook = teacher.register_forward_pre_hook(lambda _, x: targets.append(x[0].clone()))
     student_of(teacher, name)
     hook.remove()
-    chosen = getattr(PARAMS.students, name)
+    chosen = PARAMS.students[name]
     batches = Batches(IMAGES, TEXTURES, chosen.batch_size, PARAMS, "any", 0)
     differences = 0
     for by_teacher in targets:
@@ -275,8 +275,8 @@ def test_images_that_never_change_are_shown_to_the_teacher_once(teacher, monkeyp
 
 
 def test_training_lowers_the_loss(teacher):
-    longer = replace(PARAMS.students.full, steps=20, learning_rate=0.05)
-    chosen = replace(PARAMS, students=replace(PARAMS.students, full=longer))
+    longer = replace(PARAMS.students["full"], steps=20, learning_rate=0.05)
+    chosen = replace(PARAMS, students=PARAMS.students | {"full": longer})
     _, history = student_of(teacher, chosen=chosen)
     assert history[-1][1] < 0.8 * history[0][1]
 

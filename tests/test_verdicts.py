@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from lib import verdicts
 
@@ -16,21 +17,61 @@ def scores(seed_0=(1, 3, 2, 4), seed_1=(1, 2, 3, 4), validation=True):
     return frame.assign(defect=np.where(frame.label == 1, "crack", "good"))
 
 
+def by_image(*seeds, copies=1, **more):
+    """The same as `evaluation` leaves it, each image `copies` times under names of its own."""
+    frame = pd.concat([scores(*seeds, **more)] * copies, ignore_index=True).assign(drawn=False)
+    if copies > 1:
+        frame["name"] += frame.index.astype(str)
+    names = {f"score-{seed}": f"full/segmentation/{seed}" for seed in (0, 1)}
+    return frame.rename(columns=names)[[*verdicts.FACTS, *names.values()]]
+
+
+def test_threshold():
+    scores, labels = np.array([0.1, 0.2, 0.3, 0.6, 0.7]), np.array([0, 0, 0, 1, 1])
+    assert verdicts.threshold(scores, labels) == 0.6
+    # 0.2: all defects at one false alarm of two; 0.9: half of the defects at none; 0.4: as 0.2, ...
+    scores, labels = np.array([0.1, 0.4, 0.2, 0.9, 0.5]), np.array([0, 0, 1, 1, 1])
+    assert verdicts.threshold(scores, labels) == 0.5  # two of three found, no false alarm
+
+
+def test_outcomes():
+    found = verdicts.outcomes(np.array([0.5, 0.5, 0.4, 0.4]), np.array([1, 0, 1, 0]), 0.5)
+    assert found.tolist() == [
+        "true positive",
+        "false positive",
+        "false negative",
+        "true negative",
+    ]
+
+
 def test_the_threshold_is_validation_s():
-    assert verdicts.cut(scores(), "score-0") == 2.5
-    without = verdicts.cut(scores(validation=False), "score-0")
-    assert without == np.quantile([1, 3], 0.95)
+    assert verdicts.cuts(scores()) == {"score-0": 2.5, "score-1": 2.5}
+
+
+@pytest.mark.parametrize("kept", ["split == 'test'", "split == 'test' or label == 0"])
+def test_without_good_and_defective_validation_images_nothing_is_judged(kept):
+    """No threshold comes from the test split, nor from good images alone."""
+    without = scores().query(kept)
+    assert set(verdicts.cuts(without).values()) == {None}
+    assert verdicts.alarms(without) is None and verdicts.changed(without, scores()) is None
+
+
+def test_the_real_images_of_one_student_and_map():
+    images = scores().drop(columns=["score-0", "score-1"]).assign(drawn=[False] * 5 + [True])
+    for name in (
+        "full/segmentation/0",
+        "full/segmentation/7",
+        "full/segmentation, x/0",
+        "a/cosine/0",
+    ):
+        images[name] = 1.0
+    found = verdicts.table(images, "full")
+    assert list(found.columns) == ["name", "split", "defect", "label", "score-0", "score-7"]
+    assert len(found) == 5
 
 
 def test_alarms_are_the_share_of_the_seeds():
     assert verdicts.alarms(scores()).alarms.to_dict() == {"a": 0, "b": 0.5, "c": 0.5, "d": 1}
-
-
-def test_the_answer_counts_hits_false_alarms_and_what_no_seed_finds():
-    answer = verdicts.answer(scores())
-    assert "finds 75.0 ± 35.4 % of the 2 defective" in answer
-    assert "calls 25.0 ± 35.4 % of the 2 good" in answer and "misses 0 defective" in answer
-    assert "misses 1 defective" in verdicts.answer(scores((1, 1, 1, 4), (1, 1, 1, 4)))
 
 
 def test_counts_by_threshold_add_up_and_move_one_way():
