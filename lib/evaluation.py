@@ -58,6 +58,11 @@ def subsets(held_out):
                 yield split, held_out.benchmark + "_drawn" * drawn, not drawn, chosen
 
 
+def tested(held_out):
+    """(benchmark, which images) of the test subsets."""
+    return [(name, chosen) for split, name, _, chosen in subsets(held_out) if split == "test"]
+
+
 def without_pixels(held_out, chosen):
     """Why these images have no pixel metrics, or an empty text where they have."""
     defective = chosen & (held_out.labels == 1)
@@ -71,10 +76,9 @@ def without_pixels(held_out, chosen):
 
 def left_out(held_out):
     """Sentences on the test figures that this category cannot have."""
-    tested = [subset for subset in subsets(held_out) if subset[0] == "test"]
-    if not tested:
+    if not tested(held_out):
         yield "No figures: the test split lacks good or defective images."
-    for _, benchmark, _, chosen in tested:
+    for benchmark, chosen in tested(held_out):
         if reason := without_pixels(held_out, chosen):
             yield f"No pixel metrics on {benchmark}: {reason}."
 
@@ -266,11 +270,6 @@ class View:
             "threshold": self.cut(scores),
         }
 
-    def tested(self):
-        """(benchmark, which images) of the test subsets that can be scored."""
-        return [(name, chosen) for split, name, _, chosen in subsets(self.held_out)
-                if split == "test"]  # fmt: skip
-
     def image_curves(self, seed):
         """ROC and precision-recall of the image scores, real test images, for both maps."""
         labels = self.held_out.labels[self.real]
@@ -283,7 +282,7 @@ class View:
     def pixel_curves(self, seed):
         """ROC, precision-recall and PRO of pixels, on the test rows whose masks are all known."""
         found = {}
-        for benchmark, chosen in self.tested():
+        for benchmark, chosen in tested(self.held_out):
             if without_pixels(self.held_out, chosen):
                 continue
             for kind in MAPS:
