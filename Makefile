@@ -20,7 +20,7 @@ B ?=
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 26
 
-env: $(STAMP) ## install the packages of requirements.txt and lib into .venv
+env: $(STAMP) ## install the packages of requirements.txt, lib and study into .venv
 
 $(STAMP): requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
@@ -36,7 +36,7 @@ study: env ## run every stage that is out of date, then say where the report is
 	  || { echo "DVC needs a git checkout with .dvc/config: get the study with git clone," \
 	       "or run 'git init' in the unpacked folder" >&2; exit 1; }
 	$(DVC) repro dataset textures
-	$(ACTIVE) $(BIN)/python -m lib.grid run $(JOBS)
+	$(ACTIVE) $(BIN)/python -m study.grid run $(JOBS)
 	$(DVC) repro
 	@$(BIN)/python -c 'import yaml; s = yaml.safe_load(open("params.yaml"))["study"]; \
 	  print(f"Open site/{s}/index.html  Tables: reports/{s}/  Notebooks: rendered/")'
@@ -51,19 +51,19 @@ plots: env ## curves and tables of `dvc plots show`, on a page that needs no net
 	$(DVC) plots show
 
 compare: env ## two experiments side by side: make compare A=<rev> B=<rev>; no B: as it is now
-	@$(ACTIVE) $(BIN)/python -m lib.compare "$(A)" "$(B)"
+	@$(ACTIVE) $(BIN)/python -m study.tables.compare "$(A)" "$(B)"
 
 mvtec: env ## get MVTec AD, DTD and ResNet-18's weights; verify and unpack them
-	@$(BIN)/python -m lib.fetch
+	@$(BIN)/python -m study.data.fetch
 
 test: env lint ## lint and tests
 	$(ACTIVE) $(BIN)/python -m pytest
 
 torture: env ## kill the pipeline 20 times and compare with an undisturbed run: reports/torture.md
-	$(ACTIVE) $(BIN)/python tests/torture.py --kills 20
+	$(ACTIVE) $(BIN)/python tests/helpers/torture.py --kills 20
 
 hostile: env ## every bad input and the message that it gets: reports/hostile.md
-	$(BIN)/python tests/hostile.py
+	$(BIN)/python tests/helpers/hostile.py
 
 bench: env ## time the study beside a plain implementation: reports/benchmark/
 	$(BIN)/python -m bench.run
@@ -80,7 +80,7 @@ notebooks-clean: env ## strip outputs from notebooks/
 	$(BIN)/nbstripout --keep-id notebooks/*.ipynb
 
 record: env ## write down commit, device, versions and wall time of the run, in the site as well
-	$(BIN)/python -m lib.provenance
+	$(BIN)/python -m study.record
 	$(DVC) repro -s site
 
 clean: ## remove what runs and tools leave behind; results and the environment stay

@@ -26,13 +26,18 @@ from pydantic import TypeAdapter
 
 from bench import reference
 from bench.timing import stages
-from lib import checkpoint, evaluation, metrics, params, training
+from lib import training
 from lib.anomaly_map import image_score, resize
-from lib.checkpoint import Checkpoint
 from lib.corruption import corrupt
-from lib.devices import Captured, device, take, to_device
-from lib.images import read_image, resized
+from lib.devices import device, take, to_device
+from lib.fast.graph import Captured
+from lib.inference import anomaly_maps, to_input
 from lib.networks import SegmentationNetwork, Student, input_channels, segmentation_input
+from study import checkpoint, params
+from study.checkpoint import Checkpoint
+from study.data.images import read_image, resized
+from study.scoring import metrics
+from study.scoring.scores import full_size
 
 AUGMENTED, STILL = "bottle", "capsule"  # categories of MVTec AD that are rotated, and that are not
 TOP_PIXELS = 100
@@ -223,7 +228,7 @@ class Task:
             images = (read_image(io.BytesIO(file), 3) for file in files)
             images = to_device(np.stack([resized(image, size) for image in images]))
             rows = torch.arange(len(images), device=device())
-            return training.to_input(teacher, take(images, rows) / 255)
+            return to_input(teacher, take(images, rows) / 255)
 
         def score(maps):
             maps = resize(maps, (size, size))[:, 0]
@@ -265,8 +270,8 @@ class Task:
             return student, training.train_segmentation(*arguments)[0]
 
         def evaluate(networks):
-            for maps in training.anomaly_maps(self.teacher, *networks, images):
-                maps = evaluation.full_size(maps, self.size)
+            for maps in anomaly_maps(self.teacher, *networks, images):
+                maps = full_size(maps, self.size)
                 scores = image_score(torch.from_numpy(maps), TOP_PIXELS).numpy()
                 metrics.evaluate(maps, masks, scores, labels)
 
@@ -336,7 +341,7 @@ def start_up(folder):
         empty, output = Path(folder) / "start-up.ipynb", Path(folder) / "executed.ipynb"
         empty.write_text(json.dumps(NOTEBOOK))
         found["a notebook of one cell"] = {
-            "ours": started("-m", "lib.notebook", empty, output),
+            "ours": started("-m", "study.notebook", empty, output),
             "plain": started("-m", "papermill", empty, output),
         }
     return found

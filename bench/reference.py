@@ -18,7 +18,7 @@ from scipy import ndimage
 from sklearn.metrics import average_precision_score, roc_auc_score
 from torch import nn
 
-from lib.compat import import_torchvision
+from lib.backbones import import_torchvision
 
 import_torchvision()  # timm imports torchvision
 import timm  # noqa: E402
@@ -311,7 +311,7 @@ def iap(maps, masks, recall=0.9):
 
 
 def evaluate(maps, masks, scores, labels, fpr_limit=0.3, recall=0.9, thresholds=None):
-    """The six figures of lib.metrics.evaluate, each on its own; masks bool (N, H, W)."""
+    """The six figures of study.scoring.metrics.evaluate, each on its own; masks bool (N, H, W)."""
     average, at_recall = iap(maps, masks, recall)
     return {
         "image_auroc": roc_auc_score(labels, scores),

@@ -33,11 +33,12 @@ from bench.timing import (
     spread,
     stages,
 )
-from lib import metrics
-from lib.batches import Ahead
-from lib.checkpoint import Checkpoint
-from lib.devices import Captured, device, device_name, fix_arithmetic, pays_bf16
-from lib.params import ROOT
+from lib.devices import device, device_name, fix_arithmetic, pays_bf16
+from lib.fast.ahead import Ahead
+from lib.fast.graph import Captured
+from study.checkpoint import Checkpoint
+from study.params import ROOT
+from study.scoring import metrics
 
 # Of the official code, two other CPU cores with bf16 support, fp32, 256x256, batch 4.
 QUOTED = {"student": "2.1 images/s", "segmentation": "1.3 images/s"}
@@ -359,8 +360,8 @@ def git(*arguments):
 def machine(sizes, peaks):
     """What the page says of the machine and the run."""
     commit = git("rev-parse", "HEAD") or "unknown"
-    if git("status", "--porcelain", "lib", "bench"):
-        commit += ", with changes in lib or bench"
+    if git("status", "--porcelain", "lib", "study", "bench"):
+        commit += ", with changes in lib, study or bench"
     names = {n: "" if torch.cuda.is_available() else f" with {n} thread" + "s" * (n > 1)
              for n in peaks}  # fmt: skip
     share = [f"{name} {flops / 1e9:.0f} GFLOP/s{names[threads]}"

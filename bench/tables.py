@@ -10,7 +10,7 @@ import re
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from lib import plots
+from study.figures import plots
 
 COLUMNS = ["section", "row", "threads", "precision", "repetitions", "images"]
 PAIRS = ["ours", "plain", "fp32", "bf16", "any", "deterministic", "calls", "graph"]
@@ -136,7 +136,7 @@ TABLES = {  # section: (heading, {column: cell}, text below)
     "start": (
         "Start-up of an item",
         TIMES,
-        "Each in a new process. Ours is `python -m lib.notebook`, plain is `papermill`.",
+        "Each in a new process. Ours is `python -m study.notebook`, plain is `papermill`.",
     ),
     "protocol": (
         "Whole protocol for one category",

@@ -6,8 +6,8 @@ Everything random comes from one torch.Generator, and a stream can be taken up w
 import numpy as np
 import torch
 
-from lib.corruption import corrupt, rotate, uniform
-from lib.devices import autocast, device, take, to_device
+from lib.corruption import augment, corrupt
+from lib.devices import device, take, to_device
 
 
 class Stream:
@@ -81,81 +81,6 @@ def stream_seed(seed, phase):
     return int(state) >> 1  # torch takes 63 bits
 
 
-class Ahead(Stream):
-    """What frozen networks make of the corrupted images of several batches, in one pass.
-
-    On CPU cores small batches of small images cost more in calls than in arithmetic. function:
-    corrupted images (B, C, S, S) -> list of (B, ...). Iterating gives (that list, mask) of one
-    batch after the other; values are those of batch by batch, to rounding.
-    """
-
-    PIXELS, MOST = 2**18, 8  # of a pass, batches of it: more gained nothing on CPU cores
-
-    def __init__(self, batches, function, precision):
-        self.batches, self.function, self.precision = batches, function, precision
-        self.generator, self.resident = batches.generator, batches.resident
-        pixels = batches.batch_size * batches.images.shape[-1] ** 2
-        self.count = max(1, min(self.MOST, self.PIXELS // pixels))
-        if device().type == "cuda":  # there, calls are captured
-            self.count = 1
-        self.made = []
-
-    def draw(self):
-        """Choose the images of the next batch, or make a pass of several."""
-        if self.count == 1:
-            self.batches.draw()
-        elif not self.made:
-            self.state = self.batches.state_dict()
-            _, corrupted, masks = zip(*(next(self.batches) for _ in range(self.count)), strict=True)
-            found = self.look(torch.cat(corrupted))
-            parts = zip(*(x.split(self.batches.batch_size) for x in found), strict=True)
-            self.made = list(zip(map(list, parts), masks, strict=True))
-
-    def make(self):
-        if self.count > 1:
-            return self.made.pop(0)
-        _, corrupted, mask = self.batches.make()
-        return self.look(corrupted), mask
-
-    @torch.no_grad()
-    def look(self, corrupted):
-        with autocast(self.precision):
-            return self.function(corrupted)
-
-    def state_dict(self):
-        """Where the stream stood before this pass, and how much of the pass is left."""
-        state = self.state if self.made else self.batches.state_dict()
-        return {"batches": state, "left": len(self.made)}
-
-    def load_state_dict(self, state):
-        """Make the pass again, if `state_dict` was taken amid one."""
-        self.batches.load_state_dict(state["batches"])
-        self.made = []
-        if state["left"]:
-            next(self)
-            self.made = self.made[-state["left"] :]
-
-
 def to_arrays(images):
     """Tensor (N, C, S, S) in [0, 1] -> array (N, S, S, C), for figures."""
     return images.permute(0, 2, 3, 1).cpu().numpy()
-
-
-def augment(images, augmentation, rotation, generator):
-    """Mirror and rotate normal images (N, C, S, S) at random; uncovered corners become `fill`."""
-    n = len(images)
-
-    def coin():
-        return uniform((n, 1, 1, 1), 0, 1, generator) < 0.5
-
-    if augmentation.flips:
-        images = torch.where(coin(), images.flip(3), images)
-        images = torch.where(coin(), images.flip(2), images)
-    if rotation == "none":
-        return images
-    degrees = uniform((n,), -augmentation.degrees, augmentation.degrees, generator)
-    if rotation == "right_angles":
-        turns = torch.randint(4, (n,), generator=generator, device=generator.device)
-        degrees = degrees + 90 * turns
-    fill = augmentation.fill / 255  # shifted to zero, which is what a rotation uncovers
-    return rotate(images - fill, degrees.deg2rad()) + fill

@@ -27,6 +27,26 @@ def rotate(images, angle):
     return F.grid_sample(images, grid, align_corners=False)
 
 
+def augment(images, augmentation, rotation, generator):
+    """Mirror and rotate normal images (N, C, S, S) at random; uncovered corners become `fill`."""
+    n = len(images)
+
+    def coin():
+        return uniform((n, 1, 1, 1), 0, 1, generator) < 0.5
+
+    if augmentation.flips:
+        images = torch.where(coin(), images.flip(3), images)
+        images = torch.where(coin(), images.flip(2), images)
+    if rotation == "none":
+        return images
+    degrees = uniform((n,), -augmentation.degrees, augmentation.degrees, generator)
+    if rotation == "right_angles":
+        turns = torch.randint(4, (n,), generator=generator, device=generator.device)
+        degrees = degrees + 90 * turns
+    fill = augmentation.fill / 255  # shifted to zero, which is what a rotation uncovers
+    return rotate(images - fill, degrees.deg2rad()) + fill
+
+
 def perlin_noise(batch, size, generator, max_log2_frequency=5, rotation=90.0):
     """Gradient noise (Perlin 1985), one field an image, rotated about its centre: (batch, S, S).
 

@@ -1,8 +1,8 @@
-"""Student and segmentation network of DeSTSeg (paper figure 3), smallest module first.
+"""The networks of DeSTSeg (paper figure 3), smallest module first.
 
 Zhang et al., "DeSTSeg: Segmentation Guided Denoising Student-Teacher for Anomaly Detection",
-CVPR 2023, arXiv 2211.11317, sections 3.2 and 3.3; the teacher is in lib/teacher.py. All tensors are
-(N, C, H, W). "Levels" are lists of feature maps at strides 4, 8 and 16, finest first.
+CVPR 2023, arXiv 2211.11317, sections 3.1 to 3.3. All tensors are (N, C, H, W). "Levels" are lists
+of feature maps at strides 4, 8 and 16, finest first.
 """
 
 import math
@@ -11,9 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from lib.backbones import check_levels, drop_unused_blocks, load_backbone_weights, timm
+from lib.fast.upsampled import concatenated, convolve_levels
 from lib.losses import cosine_distance
-from lib.teacher import Teacher
-from lib.upsampled import concatenated, convolve_levels
 
 __all__ = ["SegmentationNetwork", "Student", "Teacher"]
 
@@ -74,6 +74,52 @@ class TwoBlocks(nn.Sequential):
         """As `ResidualBlock.over`."""
         first, second = self
         return second(first.over(levels, size))
+
+
+class Teacher(nn.Module):
+    """Frozen ImageNet backbone that gives three levels at strides 4, 8, 16 (section 3.1).
+
+    backbone: any timm model with `features_only`; weights: "timm" (timm's own download), "random"
+    (tests only), "package:<module>" (a state dict shipped in an installed package) or a path,
+    relative to the repository root. Images are normalised with the backbone's own mean and standard
+    deviation, so inputs are plain images in [0, 1].
+    """
+
+    def __init__(self, backbone, weights="timm", levels=(1, 2, 3)):
+        super().__init__()
+        if not timm.is_model(backbone):
+            raise ValueError(
+                f"teacher.backbone: timm has no model {backbone!r}; see timm.list_models()"
+            )
+        options = {"features_only": True, "out_indices": levels}
+        try:
+            self.features = timm.create_model(backbone, pretrained=weights == "timm", **options)
+        except (IndexError, AssertionError) as error:
+            raise ValueError(f"teacher.levels: {backbone} has no levels {levels}") from error
+        if weights not in ("timm", "random"):
+            load_backbone_weights(self.features, backbone, weights)
+        reductions = self.features.feature_info.reduction()
+        if reductions != [4, 8, 16]:
+            raise ValueError(
+                f"teacher.levels: strides must be 4, 8, 16; {backbone} gives {reductions}"
+            )
+        self.channels = self.features.feature_info.channels()
+        drop_unused_blocks(self.features)
+        check_levels(self.features.eval(), backbone, self.channels)
+        normalisation = timm.get_pretrained_cfg(backbone)
+        self.register_buffer("mean", torch.tensor(normalisation.mean).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(normalisation.std).view(1, 3, 1, 1))
+        self.requires_grad_(False).eval()
+
+    def train(self, mode=True):
+        return super().train(False)  # always eval: batch-norm statistics stay ImageNet's
+
+    def normalise(self, images):
+        """Images (N, 1 or 3, H, W) in [0, 1] -> (N, 3, H, W) as the backbone was trained on."""
+        return (images - self.mean) / self.std
+
+    def forward(self, normalised):
+        return self.features(normalised)
 
 
 class Student(nn.Module):

@@ -4,21 +4,20 @@ Everything random comes from one torch.Generator of the run's seed on the traini
 run depends on its parameters, its data and the machine, and on nothing else.
 """
 
-import io
 import math
 
 import torch
 
-from lib.anomaly_map import cosine_map
-from lib.batches import Ahead, Batches
-from lib.checkpoint import Checkpoint, fingerprint
-from lib.devices import Captured, autocast, device, device_name, fix_arithmetic, take, to_device
-from lib.interruption import whole
+from lib.batches import Batches
+from lib.devices import autocast, device, fix_arithmetic
+from lib.fast.ahead import Ahead
+from lib.fast.folded import fold_batch_norm, folded
+from lib.fast.graph import Captured
+from lib.inference import teacher_levels, to_input
 from lib.losses import cosine_distance_loss, downsample_mask, focal_loss, l1_loss
-from lib.memory import check_memory
-from lib.networks import SegmentationNetwork, Student, input_channels, segmentation_input
-from lib.progress import Steps
-from lib.teacher import Teacher, fold_batch_norm, folded
+from lib.networks import SegmentationNetwork, Student, Teacher, input_channels, segmentation_input
+from study.checkpoint import Checkpoint, training_key
+from study.progress import Steps
 
 
 def make_teacher(params):
@@ -39,7 +38,7 @@ def optimise(step_loss, network, groups, settings, params, batches, key, name):
 
     step_loss: the loss of the batch that `batches` has drawn; captured on a GPU. groups:
     [(parameters, learning rate)]. The rate is constant or decays to 0 as half a cosine. Goes on
-    where an interrupted run of the same `key` was (lib/checkpoint.py). Raises
+    where an interrupted run of the same `key` was (study/checkpoint.py). Raises
     FloatingPointError when the loss is NaN or infinite.
     """
     sgd = torch.optim.SGD(
@@ -164,70 +163,3 @@ def train_segmentation(teacher, student, images, textures, params, category, see
     ]
     history = optimise(step_loss, network, groups, settings, params, shown, key, "segmentation")
     return network.eval(), history
-
-
-def training_key(params, settings, category, seed, teacher, *data):
-    """Name of the checkpoint: the hash of everything that decides a training."""
-    kept = ("arithmetic", "teacher", "augmentation", "corruption", "optimiser")
-    chosen = [getattr(params, section) for section in kept]
-    return fingerprint(*chosen, settings, category, seed, teacher.state_dict(), *data)
-
-
-def to_input(teacher, images):
-    """Images in [0, 1] with 1 or 3 channels -> what both networks see."""
-    return teacher.normalise(images).contiguous(memory_format=torch.channels_last)
-
-
-@torch.no_grad()
-def teacher_levels(teacher, images, batch_size=32):
-    """The teacher's levels of uint8 images (N, S, S, C): three tensors with N rows."""
-    strides = zip(teacher.channels, (4, 8, 16), strict=True)
-    numbers = len(images) * sum(c * (images.shape[1] // stride) ** 2 for c, stride in strides)
-    if device().type == "cpu":  # twice: batch by batch, then as a whole; 4 bytes each
-        check_memory(2 * 4 * numbers, f"the teacher's levels of {len(images)} images")
-    images, rows = to_device(images), torch.arange(len(images), device=device())
-    batches = (take(images, batch) / 255 for batch in rows.split(batch_size))
-    levels = zip(*(teacher(to_input(teacher, batch)) for batch in batches), strict=True)
-    return [torch.cat(level) for level in levels]
-
-
-@torch.inference_mode()
-def anomaly_maps(teacher, student, network, images, kind="product", known=None, batch_size=32):
-    """Both maps of uint8 images (N, S, S, C): float32 (N, S/4, S/4) twice, on the CPU.
-
-    kind: the input that `network` was trained on. known: `teacher_levels` of the images, which
-    several students can share.
-    """
-    images, cosine, segmentation = to_device(images), [], []
-    for batch in torch.arange(len(images), device=device()).split(batch_size):
-        seen = to_input(teacher, take(images, batch) / 255)
-        rows = slice(len(cosine) * batch_size, len(cosine) * batch_size + len(batch))
-        target = [level[rows] for level in known] if known else teacher(seen)
-        answer = student(seen)
-        cosine.append(cosine_map(target, answer)[:, 0].cpu())
-        segmentation.append(network(segmentation_input(target, answer, kind))[:, 0].cpu())
-    return torch.cat(cosine).numpy(), torch.cat(segmentation).numpy()
-
-
-def save(folder, network, settings, history):
-    """Leave weights.pt (state dict, device, and the settings that rebuild it) and history.csv."""
-    content = io.BytesIO()  # torch itself would not say why a write failed
-    state = {"settings": settings, "state": network.state_dict(), "device": device_name()}
-    torch.save(state, content)
-    with whole(folder / "weights.pt") as path:
-        path.write_bytes(content.getvalue())
-    lines = ["step,loss", *(f"{step},{loss:.6g}" for step, loss in history)]
-    with whole(folder / "history.csv") as path:
-        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-
-def load(folder, build):
-    """Rebuild what `save` left, as `build(**settings)`, on the training device in eval mode.
-
-    `trained_on` of the network names the device that trained it.
-    """
-    saved = torch.load(folder / "weights.pt", map_location=device(), weights_only=True)
-    network = build(**saved["settings"])
-    network.load_state_dict(saved["state"])
-    network.trained_on = saved["device"]
-    return network.to(device(), memory_format=torch.channels_last).eval()

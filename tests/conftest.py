@@ -5,9 +5,9 @@ import torch
 from clones import run_tiny
 from toys import write_nut
 
-from lib import checkpoint
 from lib.devices import device, fix_arithmetic
-from lib.teacher import Teacher
+from lib.networks import Teacher
+from study import checkpoint
 
 
 @pytest.fixture(scope="session", autouse=True)

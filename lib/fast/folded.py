@@ -1,0 +1,41 @@
+"""Batch-norms of frozen networks, folded into the convolutions before them."""
+
+from copy import deepcopy
+
+import torch
+from torch import nn
+
+
+def folded(network, example):
+    """A copy of a frozen network with its batch-norms folded (`fold_batch_norm`)."""
+    copy = deepcopy(network).eval()
+    fold_batch_norm(copy, example)
+    return copy
+
+
+@torch.no_grad()
+def fold_batch_norm(network, example):
+    """Fold every batch-norm that follows a convolution into it; for frozen networks in eval mode.
+
+    Which follows which is seen in one forward pass of `example`. Outputs stay equal to rounding.
+    """
+    made_by, pairs, hooks = {}, [], []  # made_by keeps outputs alive, so identities are unique
+    names = {module: name for name, module in network.named_modules()}
+    for module in names:
+        if isinstance(module, nn.Conv2d):
+            note = lambda conv, _, out: made_by.update({id(out): (conv, out)})  # noqa: E731
+            hooks.append(module.register_forward_hook(note))
+        elif isinstance(module, nn.BatchNorm2d):
+            note = lambda norm, x: pairs.append((made_by.get(id(x[0])), norm))  # noqa: E731
+            hooks.append(module.register_forward_pre_hook(note))
+    network(example)
+    for hook in hooks:
+        hook.remove()
+    for made, norm in pairs:
+        if made:
+            conv, scale = made[0], norm.weight / (norm.running_var + norm.eps).sqrt()
+            bias = 0 if conv.bias is None else conv.bias
+            conv.weight.mul_(scale.view(-1, 1, 1, 1))
+            conv.bias = nn.Parameter(norm.bias + (bias - norm.running_mean) * scale, False)
+            # timm's batch-norms may carry the activation
+            network.set_submodule(names[norm], getattr(norm, "act", nn.Identity()))

@@ -1,0 +1,1 @@
+"""What turns the method of lib into a study."""

@@ -1,0 +1,99 @@
+"""Take an interrupted training up where it was, to the same bits.
+
+A checkpoint lies outside every stage's outputs, in .checkpoints/<item>/, under a name that is a
+hash of all that decides the result. A changed parameter, image or line of code therefore never
+finds it, and starts anew. study/notebook.py removes an item's folder once its notebook is finished.
+"""
+
+import hashlib
+import io
+import os
+import sys
+import time
+from importlib.metadata import version
+
+import numpy as np
+import torch
+
+from lib.devices import device_name
+from study import sources
+from study.params import ROOT
+
+FOLDER = ROOT / ".checkpoints"
+
+
+def fingerprint(*parts):
+    """Hash of what decides a training: settings, arrays, state dicts, code, libraries, device."""
+    libraries = f"torch {torch.__version__}, timm {version('timm')}"
+    digest = hashlib.sha256(f"{libraries}, {device_name()}".encode())
+    digest.update(repr(sources.modules(f"import lib.training, {__name__}", __name__)).encode())
+    for part in parts:
+        for value in part.values() if isinstance(part, dict) else [part]:
+            value = value.detach().cpu().numpy() if torch.is_tensor(value) else value
+            if isinstance(value, np.ndarray):
+                digest.update(repr((value.dtype, value.shape)).encode())
+                digest.update(np.ascontiguousarray(value).data)
+            else:
+                digest.update(repr(value).encode())
+    return digest.hexdigest()
+
+
+class Checkpoint:
+    """One training's file.
+
+    every: least seconds between two writes; large states are written less often, so that no more
+    than SHARE of the time goes into them. 0: after each step.
+    """
+
+    SHARE = 0.01
+
+    def __init__(self, key, every):
+        folder = FOLDER / os.environ.get("STUDY_ITEM", "by hand")
+        self.path, self.every, self.written = folder / f"{key}.pt", every, time.monotonic()
+        self.cost = 0.0  # seconds of the last write
+
+    def load(self, name):
+        """The saved state on the CPU, or None; a damaged file is dropped with a message."""
+        if not self.path.exists():
+            return None
+        try:
+            content = self.path.read_bytes()
+            if hashlib.sha256(content[32:]).digest() != content[:32]:
+                raise ValueError("its content is not what was written")
+            state = torch.load(io.BytesIO(content[32:]), map_location="cpu", weights_only=True)
+        except Exception as error:  # a damaged file can raise almost anything
+            print(f"{name}: damaged {self.path.name} dropped ({error})", file=sys.stderr)
+            self.path.unlink(missing_ok=True)
+            return None
+        print(f"{name}: going on after step {state['step']}", file=sys.stderr, flush=True)
+        return state
+
+    def due(self):
+        """Whether it is time to write."""
+        pause = max(self.every, self.cost / self.SHARE) if self.every else 0
+        return time.monotonic() - self.written >= pause
+
+    def save(self, state):
+        """Write `state` beside the file, then put it in its place, so that no half is ever seen."""
+        partial, start = self.path.with_suffix(".partial"), time.monotonic()
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            content = io.BytesIO(bytes(32))
+            content.seek(32)  # behind its hash: torch checks none
+            torch.save(state, content)
+            whole = content.getbuffer()
+            whole[:32] = hashlib.sha256(whole[32:]).digest()
+            partial.write_bytes(whole)
+            os.replace(partial, self.path)
+        except (OSError, RuntimeError) as error:  # training goes on without: nothing is lost yet
+            partial.unlink(missing_ok=True)
+            print(f"no checkpoint written: {error}", file=sys.stderr, flush=True)
+        self.written = time.monotonic()
+        self.cost = self.written - start
+
+
+def training_key(params, settings, category, seed, teacher, *data):
+    """Name of the checkpoint: the hash of everything that decides a training."""
+    kept = ("arithmetic", "teacher", "augmentation", "corruption", "optimiser")
+    chosen = [getattr(params, section) for section in kept]
+    return fingerprint(*chosen, settings, category, seed, teacher.state_dict(), *data)

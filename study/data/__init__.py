@@ -1,0 +1,1 @@
+"""Images, textures and labels."""

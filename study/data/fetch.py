@@ -1,0 +1,243 @@
+"""Get what the paper's profile needs and no package brings.
+
+    python -m study.data.fetch
+
+is `make mvtec`: MVTec AD's archive, DTD and the ImageNet weights of ResNet-18 go into downloads/,
+and the archive is unpacked to data/mvtec. What is there is not downloaded or unpacked again. A
+download that was cut off is resumed. The archive is verified before it is unpacked, so one that was
+put there by hand is as good. No stage of the pipeline calls this: runs talk to no server.
+"""
+
+import errno
+import hashlib
+import io
+import os
+import shutil
+import socket
+import sys
+import tarfile
+from pathlib import Path
+
+import requests
+from tqdm import tqdm
+
+from lib.backbones import import_torchvision
+from study.files import whole
+from study.params import ROOT
+
+DOWNLOADS = ROOT / "downloads"
+MVTEC = ROOT / "data" / "mvtec"
+NAME = "mvtec_anomaly_detection.tar.xz"
+SIZE = 5_264_982_680  # bytes
+SHA256 = "cf4313b13603bec67abb49ca959488f7eedce2a9f7795ec54446c649ac98cd3d"
+ADDRESSES = (
+    "https://www.mydrive.ch/shares/38536/3830184030e49fe74747669442f0f282/download/"
+    f"420938113-1629952094/{NAME}",
+    "https://www.mydrive.ch/shares/150996/b52ecdcbf521176e9db9c731f2304b27/download/"
+    f"420938113-1629960298/{NAME}",
+)
+PAGE = "https://www.mvtec.com/research-teaching/datasets/mvtec-ad"
+DTD_IMAGES = 5640  # 47 classes of 120
+LICENCES = """\
+By downloading you accept these licences. MVTec AD: (c) 2019 MVTec Software GmbH, CC BY-NC-SA 4.0,
+no commercial use. DTD: released for research. torchvision and its weights: BSD-3-Clause.
+"""
+
+
+def verify(path: Path, size: int, sha256: str) -> None:
+    """ValueError unless a file has this size in bytes and this SHA-256 (hexadecimal)."""
+    if (found := path.stat().st_size) != size:
+        raise ValueError(f"{path}: {found} bytes, expected {size}")
+    digest = hashlib.sha256()
+    with path.open("rb") as file, progress(f"checking {path.name}", size) as bar:
+        while block := file.read(1 << 20):
+            digest.update(block)
+            bar.update(len(block))
+    if digest.hexdigest() != sha256:
+        raise ValueError(f"{path}: SHA-256 {digest.hexdigest()}, expected {sha256}")
+
+
+def progress(what: str, total: int, done: int = 0) -> tqdm:
+    """A tqdm bar over `total` bytes on stderr: one line kept up to date, in a log some lines."""
+    bar = {"desc": what, "total": total, "initial": done, "unit": "B", "unit_scale": True}
+    if sys.stderr.isatty():
+        return tqdm(**bar, dynamic_ncols=True)
+    layout = "{desc}: {percentage:.0f} % of {total_fmt}B, {remaining} left"
+    return tqdm(**bar, file=_Lines(), mininterval=20, bar_format=layout)
+
+
+class _Lines(io.TextIOBase):
+    """Makes a line of each of tqdm's updates, which begin with a carriage return."""
+
+    def write(self, text: str) -> None:
+        if text.strip():
+            print(text.strip(), file=sys.stderr, flush=True)
+
+
+def download(addresses: tuple[str, ...], path: Path, size: int, sha256: str) -> None:
+    """Put the file of `size` bytes and this SHA-256 at `path`, from the first address that has it.
+
+    What has come lies in `<path>.part` until it is complete and verified; another call resumes it.
+    Raises ValueError where another file lies at `path` already, OSError where the disk is full or
+    no address gives the file: the message then says why and how to get it by hand.
+    """
+    if path.exists():
+        try:
+            verify(path, size, sha256)
+        except ValueError as error:
+            raise ValueError(f"{error}; move it away and run `make mvtec` again") from None
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part, faults = path.with_name(f"{path.name}.part"), []
+    if _size(part) > size:
+        print(f"{part}: larger than the whole file, started again", file=sys.stderr)
+        part.unlink()
+    if shutil.disk_usage(path.parent).free < size - _size(part):
+        needed = f"{(size - _size(part)) / 1e9:.1f} GB"
+        raise OSError(errno.ENOSPC, f"{path.parent}: no space for {needed} more; free some")
+    for address in addresses:
+        try:
+            _complete(address, part, size)
+            verify(part, size, sha256)
+            os.replace(part, path)
+            return
+        except (requests.RequestException, ValueError) as error:
+            # urllib3's reason, where there is one: requests wraps it in three layers of text.
+            faults.append(f"{address}: {getattr(next(iter(error.args), ''), 'reason', error)}")
+            if _size(part) >= size:  # complete and wrong: nothing to resume
+                part.unlink()
+    raise OSError(
+        "\n  ".join(("no address gives the archive:", *faults))
+        + f"\nBy hand: open {PAGE}, accept the licence, save the archive as {path} and run "
+        "`make mvtec` again, which verifies it"
+    )
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _complete(address: str, part: Path, size: int) -> None:
+    """Append what `part` lacks of `size` bytes; after an interruption again, if more had come."""
+    while (have := _size(part)) < size:
+        try:
+            _append(address, part, size)
+        except requests.RequestException as error:
+            if _size(part) <= have:
+                raise
+            print(f"interrupted ({error}), going on", file=sys.stderr)
+        if _size(part) <= have:
+            raise ValueError(f"the answer ended after {_size(part)} of {size} bytes")
+
+
+def _append(address: str, part: Path, size: int) -> None:
+    """One request for the bytes behind `part`, or for all where the server knows no ranges."""
+    have = _size(part)
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
+    with requests.get(address, headers=headers, stream=True, timeout=(15, 60)) as answer:
+        answer.raise_for_status()
+        if "html" in answer.headers.get("Content-Type", ""):
+            raise ValueError("answers with a web page (a form to fill in?), not with the archive")
+        start = have if answer.status_code == requests.codes.partial_content else 0
+        if start and not answer.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
+            raise ValueError(f"answers with other bytes than those from {start} on")
+        offered = start + int(answer.headers.get("Content-Length", size - start))
+        if offered != size:
+            raise ValueError(f"offers {offered} bytes, expected {size}")
+        with part.open("ab" if start else "wb") as file, progress(part.stem, size, start) as bar:
+            for block in answer.iter_content(1 << 16):  # what is cut off costs one block
+                file.write(block)
+                bar.update(len(block))
+
+
+def unpack(path: Path, target: Path) -> None:
+    """Unpack a verified tar archive to the folder `target`: whole, or not at all.
+
+    An existing `target` is left alone. Raises OSError where the disk is full, and tarfile's errors
+    for members that would lead out of `target`.
+    """
+    if target.exists():
+        return
+    size = path.stat().st_size
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if shutil.disk_usage(target.parent).free < size:  # its images do not shrink further
+        raise OSError(errno.ENOSPC, f"{target}: no space for {size / 1e9:.1f} GB; free some")
+    with (
+        whole(target) as partial,
+        path.open("rb") as file,
+        tarfile.open(fileobj=file) as tar,
+        progress(f"unpacking {path.name}", size) as bar,
+    ):
+        partial.mkdir()
+        for member in tar:
+            tar.extract(member, partial, filter="data")
+            bar.update(file.tell() - bar.n)
+
+
+def mvtec() -> str:
+    """MVTec AD's archive, verified, and its images, unpacked; returns where they lie."""
+    there = MVTEC.exists()
+    download(ADDRESSES, DOWNLOADS / NAME, SIZE, SHA256)
+    unpack(DOWNLOADS / NAME, MVTEC)
+    kept = " (was there; remove it to unpack it again)" if there else ""
+    return f"{DOWNLOADS / NAME} is the official archive, unpacked to {MVTEC}{kept}"
+
+
+def dtd() -> str:
+    """The Describable Textures Dataset through torchvision, complete; returns where it lies."""
+    import_torchvision()
+    from torchvision.datasets import DTD
+
+    images = DOWNLOADS / "dtd" / "dtd" / "images"
+    try:
+        DTD(root=str(DOWNLOADS), download=True)
+        if (found := len(list(images.glob("*/*.jpg")))) != DTD_IMAGES:
+            raise ValueError(f"{images} holds {found} images, not {DTD_IMAGES}")
+    except Exception as error:
+        raise RuntimeError(
+            f"{error}\nRemove {DOWNLOADS / 'dtd'} if it is there and run `make mvtec` again, or "
+            f"unpack {DTD._URL} by hand so that its images lie in {images}"
+        ) from error
+    return str(images)
+
+
+def resnet18() -> str:
+    """torchvision's ImageNet weights of ResNet-18 (IMAGENET1K_V1); returns their file."""
+    import_torchvision()
+    import torch
+    from torchvision.models import ResNet18_Weights
+
+    weights = ResNet18_Weights.IMAGENET1K_V1
+    path = DOWNLOADS / Path(weights.url).name
+    try:
+        torch.hub.load_state_dict_from_url(
+            weights.url,
+            model_dir=str(DOWNLOADS),
+            progress=sys.stderr.isatty(),
+            check_hash=True,
+            weights_only=True,
+        )
+    except Exception as error:
+        raise RuntimeError(f"{error}\nBy hand: save {weights.url} as {path}") from error
+    return str(path)
+
+
+def main() -> int:
+    """Get all three, whatever fails in between; returns the exit status."""
+    print(LICENCES, flush=True)
+    failed = 0
+    for get in (mvtec, dtd, resnet18):
+        try:
+            print(f"{get.__name__}: {get()}", flush=True)
+        except Exception as error:  # of any kind: the others are still tried
+            failed += 1
+            print(f"{get.__name__}: error: {error}", file=sys.stderr, flush=True)
+    return min(failed, 1)
+
+
+if __name__ == "__main__":
+    socket.setdefaulttimeout(60)  # torchvision's downloads would wait for ever
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit("\ninterrupted; `make mvtec` goes on from here")

@@ -1,0 +1,313 @@
+"""One function per figure, each returns a matplotlib Figure; the caller shows, saves or closes it.
+
+One style, seaborn's colour-blind palette; a marker, line style or hatch doubles every colour, so
+that the figures survive a grey print. Images are `(H, W, C)` or `(H, W)`, uint8 or 0..1.
+"""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib import style
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from scipy import ndimage
+
+from study.data.category import Category
+
+OUTCOMES = ("true positive", "false positive", "false negative", "true negative")
+MAPS = ("cosine", "segmentation")
+CURVES = {
+    "roc": ("ROC", "false-positive rate", "true-positive rate"),
+    "precision_recall": ("precision-recall", "recall", "precision"),
+    "pro": ("PRO", "false-positive rate", "mean coverage"),
+}
+# seaborn's palette and, as matplotlib ships it, its look: importing seaborn itself takes seconds.
+COLOURS = [to_rgb(x) for x in ["#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#ca9161"]]
+LINES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
+STYLE = style.library["seaborn-v0_8-whitegrid"] | style.library["seaborn-v0_8-paper"]
+STYLE |= {"figure.constrained_layout.use": True, "legend.frameon": False, "grid.linewidth": 0.5}
+STYLE |= {"font.size": 9.6, "lines.markeredgewidth": 1, "patch.linewidth": 0.8}
+ROW_LABEL = {"rotation": 0, "ha": "right", "va": "center", "fontsize": "small"}
+# Start the backend before any rc_context: started inside one, a notebook's backend is left
+# non-interactive, and the notebook shows its first figure only.
+plt.switch_backend(plt.get_backend())
+_styled = plt.rc_context(STYLE)  # a decorator: leaves matplotlib's own settings as they were
+
+
+def _grid(rows: int, columns: int, width: float, height: float, margin: float = 0, **options):
+    """Axes of width x height inches each, with a margin for labels at the left."""
+    size = (margin + columns * width, rows * height)
+    return plt.subplots(rows, columns, figsize=size, squeeze=False, **options)
+
+
+def _say(axis, text: str) -> None:
+    """Text where there is nothing to draw."""
+    axis.set_xticks([])
+    axis.text(0.5, 0.5, text, ha="center", va="center", transform=axis.transAxes, color="0.3")
+
+
+def show(axis, image, **options):
+    """An image without ticks; one channel is grey unless a colour map is given."""
+    image = image[..., 0] if image.ndim == 3 and image.shape[-1] == 1 else image
+    if image.ndim == 2:
+        white = 255 if image.dtype == np.uint8 else 1
+        options = {"cmap": "gray", "vmin": 0, "vmax": white} | options
+    elif image.dtype != np.uint8:
+        image = np.clip(image, 0, 1)  # rotation and blending round a hair above 1
+    axis.set(xticks=[], yticks=[])
+    return axis.imshow(image, **options)
+
+
+def _legend_below(figure, axes) -> None:
+    """One legend for all panels, under them; every label once."""
+    handles = {}
+    for axis in axes.flat:
+        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
+            handles.setdefault(label, handle)
+    columns = int(figure.get_figwidth() / 1.6)
+    figure.legend(handles.values(), handles, loc="outside lower center", ncols=columns)
+
+
+def smoothed(loss: pd.Series) -> pd.Series:
+    """Running mean over a 25th of the steps."""
+    return loss.rolling(max(1, len(loss) // 25), min_periods=1).mean()
+
+
+@_styled
+def training_curves(history: pd.DataFrame) -> Figure:
+    """Loss against step: a column per student, a row per phase, a line per seed (and item).
+
+    `history` has the columns item, student, seed, phase, step, loss; pass one category at a time.
+    """
+    students, phases, seeds = (list(history[key].unique()) for key in ("student", "phase", "seed"))
+    width = max(2.0, 4 / len(students))
+    figure, axes = _grid(len(phases), len(students), width, 1.8, sharey="row", sharex="row")
+    runs = history.groupby(["phase", "student", "seed", "item"], sort=False)
+    for (phase, student, seed, _), run in runs:
+        axis, number = axes[phases.index(phase), students.index(student)], seeds.index(seed)
+        loss = run.sort_values("step").set_index("step")["loss"]
+        smooth = smoothed(loss)
+        style = {"color": COLOURS[number % 10], "linestyle": LINES[number % 6], "lw": 1.2}
+        axis.plot(smooth.index, smooth, label=f"seed {seed}", **style)
+    for (row, column), axis in np.ndenumerate(axes):
+        axis.set(yscale="log", title="" if row else students[column].replace("_", "-"))
+        axis.set(xlabel="step", ylabel="" if column else f"{phases[row]} loss")
+        axis.yaxis.set(major_locator=plt.LogLocator(subs=(1, 2, 5)), major_formatter="{x:g}")
+        axis.minorticks_off()
+    figure.suptitle("loss, running mean over a 25th of the steps", fontsize="medium")
+    _legend_below(figure, axes)
+    return figure
+
+
+@_styled
+def corrupted_images(images, corrupted, masks) -> Figure:
+    """A row per example: image, corrupted image, mask. `(N, H, W, C)` twice and `(N, H, W)`."""
+    figure, axes = _grid(len(images), 3, 1.3, 1.3)
+    columns = (("image", images), ("corrupted", corrupted), ("mask", masks))
+    for column, (title, pictures) in zip(axes.T, columns, strict=True):
+        column[0].set_title(title)
+        for axis, picture in zip(column, pictures, strict=True):
+            show(axis, picture)
+    return figure
+
+
+@_styled
+def outcomes(examples: list[dict]) -> Figure:
+    """Image, mask, cosine map and segmentation map in rows, grouped by outcome.
+
+    Each example has outcome, name, image, mask (None: not known), cosine and segmentation `(H, W)`,
+    score. Outcomes are those of OUTCOMES or, where there is no threshold, others in their order.
+    """
+    if not examples:
+        raise ValueError("examples need at least one row")
+    if not {example["outcome"] for example in examples} <= set(OUTCOMES):
+        return _map_rows(examples, "{outcome}\n{name}\nscore {score:.3g}")
+    known = [e for outcome in OUTCOMES for e in examples if e["outcome"] == outcome]
+    figure = _map_rows(known, "{outcome}\n{name}\nscore {score:.3g}")
+    missing = [f"no {o}" for o in OUTCOMES if o not in {example["outcome"] for example in known}]
+    figure.supxlabel(" and ".join(missing) + " to show" * bool(missing), fontsize="medium")
+    return figure
+
+
+@_styled
+def map_rows(category: Category, cosine, segmentation) -> Figure:
+    """Image, mask and both maps `(N, h, w)` of a category, each row labelled by its defect."""
+    parts = (category.defects, category.images, category.masks, category.has_mask)
+    rows = zip(*parts, cosine, segmentation, strict=True)
+    keys = ("defect", "image", "mask", "cosine", "segmentation")
+    examples = [
+        dict(zip(keys, (d.replace("_", " "), i, m if known else None, c, s), strict=True))
+        for d, i, m, known, c, s in rows
+    ]
+    return _map_rows(examples, "{defect}")
+
+
+def _map_rows(examples: list[dict], label: str) -> Figure:
+    """Rows of image | mask | cosine | segmentation, each labelled.
+
+    One colour scale per kind of map, up to the 99.5 % quantile: distances have a long tail.
+    """
+    ratios = {"height_ratios": [1] * len(examples) + [0.08]}
+    figure, axes = _grid(len(examples) + 1, 4, 1.0, 1.0, margin=1.3, gridspec_kw=ratios)
+    for row, example in zip(axes, examples, strict=False):
+        show(row[0], example["image"])
+        row[0].set_ylabel(label.format(**example), **ROW_LABEL)
+        row[1].set(xticks=[], yticks=[], aspect=1)
+        show(row[1], example["mask"]) if example["mask"] is not None else _say(row[1], "no mask")
+    scale = plt.get_cmap("cividis", 48)  # few colours, small files
+    for column, kind in enumerate(MAPS, start=2):
+        top = np.quantile([example[kind] for example in examples], 0.995)
+        for axis, example in zip(axes[:, column], examples, strict=False):
+            picture = show(axis, example[kind], cmap=scale, vmin=0, vmax=top)
+        bar = figure.colorbar(picture, axes[-1, column], orientation="horizontal", extend="max")
+        bar.locator = plt.MaxNLocator(2)
+    for axis, title in zip(axes[0], ("image", "mask", *MAPS), strict=True):
+        axis.set_title(title)
+    plt.setp(axes[-1, :2].tolist(), visible=False)
+    return figure
+
+
+@_styled
+def image_grid(images, columns: int = 8) -> Figure:
+    """Images `(N, H, W, C)` in rows of `columns`, without labels."""
+    figure, axes = _grid(-(-len(images) // columns), columns, 0.8, 0.8)
+    for number, axis in enumerate(axes.flat):
+        show(axis, images[number]) if number < len(images) else axis.set_visible(False)
+    return figure
+
+
+@_styled
+def loss_curve(history, title: str) -> Figure:
+    """Loss against step of one run, [(step, loss)]."""
+    figure, ((axis,),) = _grid(1, 1, 4, 2.2)
+    axis.plot(*zip(*history, strict=True), color=COLOURS[0], lw=1.2)
+    axis.set(title=title, xlabel="step", ylabel="loss", yscale="log")
+    axis.yaxis.set(major_locator=plt.LogLocator(subs=(1, 2, 5)), major_formatter="{x:g}")
+    axis.minorticks_off()
+    return figure
+
+
+@_styled
+def curves(curves_by_label: dict[str, dict]) -> Figure:
+    """ROC, precision-recall and PRO panels; {label: {roc, precision_recall, pro: (x, y)}}.
+
+    The values are what `metrics.curves` or `metrics.image_curves` give; a curve may be missing.
+    """
+    figure, axes = _grid(1, 3, 2.3, 2.6)
+    for axis, (name, (title, x_label, y_label)) in zip(axes[0], CURVES.items(), strict=True):
+        axis.set(title=title, xlabel=x_label, ylabel=y_label, ylim=(-0.02, 1.02))
+        for number, (label, found) in enumerate(curves_by_label.items()):
+            style = {"color": COLOURS[number % 10], "linestyle": LINES[number % 6]}
+            if found.get(name) is not None:
+                axis.plot(*found[name], label=label, **style)
+        if not axis.lines:
+            _say(axis, "not measured")
+    _legend_below(figure, axes)
+    return figure
+
+
+@_styled
+def score_histograms(scores, labels, title: str, threshold: float | None = None) -> Figure:
+    """Image scores of good and defective images, each as a share of its own class."""
+    scores, labels = np.asarray(scores), np.asarray(labels)
+    figure, ((axis,),) = _grid(1, 1, 4, 2.6)
+    bins = np.linspace(scores.min(), scores.max(), 31)
+    for label, name, hatch in ((0, "good", None), (1, "defective", "////")):
+        chosen = scores[labels == label]
+        style = {"histtype": "stepfilled", "alpha": 0.45, "color": COLOURS[label], "hatch": hatch}
+        weights = np.full(len(chosen), 1 / max(len(chosen), 1))
+        axis.hist(chosen, bins, weights=weights, label=f"{name} ({len(chosen)})", **style)
+    if threshold is not None:
+        axis.axvline(threshold, color="k", ls="--", lw=1, label=f"threshold {threshold:.3g}")
+    axis.set(title=title, xlabel="image score", ylabel="share of the class")
+    axis.legend()
+    return figure
+
+
+@_styled
+def ablation_points(
+    frame: pd.DataFrame, metrics: dict, baseline: pd.DataFrame | None = None
+) -> Figure:
+    """A point per seed and the mean for student x map; a column per metric, a row per category.
+
+    `frame` has the columns of ablations.csv, one row per category, student, map and seed, else
+    ValueError; metrics: {column: label}; each `map` of `baseline` is a line at its rows' mean.
+    """
+    key = ["category", "student", "map", "seed"]
+    if frame.duplicated(key).any():
+        raise ValueError(f"several rows for one {' x '.join(key)}; pass real or drawn, not both")
+    categories = list(frame["category"].unique())
+    if frame.empty:
+        figure, ((axis,),) = _grid(1, 1, 4, 1)
+        _say(axis, "no figures on real defects")
+        return figure
+    kinds = sorted(frame["map"].unique())
+    rows = [(m, s) for m in kinds for s in frame.loc[frame["map"] == m, "student"].unique()]
+    size = max(1.7, 3.2 / len(metrics)), 1.1 + 0.18 * len(rows)
+    figure, axes = _grid(len(categories), len(metrics), *size, margin=1.7, sharey=True)
+    for (row, column), axis in np.ndenumerate(axes):
+        category, metric = categories[row], list(metrics)[column]
+        _points(axis, frame[frame["category"] == category], metric, rows)
+        if baseline is not None:
+            rivals = baseline[baseline["category"] == category].groupby("map")[metric].mean()
+            for number, (name, value) in enumerate(rivals.items(), start=1):
+                style = {"color": "k", "ls": LINES[number], "lw": 1}
+                axis.axvline(value, label=name.replace("_", " "), **style)
+        axis.set(xlabel=metrics[metric], title="" if column else category)
+    axes[0, 0].set_yticks(range(len(rows)), [f"{s.replace('_', '-')}, {m}" for m, s in rows])
+    axes[0, 0].set_ylim(len(rows) - 0.5, -0.5)
+    _legend_below(figure, axes)
+    return figure
+
+
+def _points(axis, frame, metric: str, rows) -> None:
+    """One panel of `ablation_points`: the seeds of each (map, student) on a line of its own."""
+    axis.xaxis.set_major_locator(plt.MaxNLocator(3))
+    for height, (kind, student) in enumerate(rows):
+        values = frame.loc[(frame["map"] == kind) & (frame["student"] == student), metric].dropna()
+        if len(values):
+            number = MAPS.index(kind) if kind in MAPS else len(MAPS)  # all heads look the same
+            style = {"color": COLOURS[number], "marker": "osD"[number]}
+            axis.plot(values, [height] * len(values), label=kind, ls="", alpha=0.7, **style)
+            axis.plot(values.mean(), height, "k|", ms=12, mew=1.5, label="mean of the seeds")
+    if not axis.lines:
+        _say(axis, "not measured")
+
+
+@_styled
+def category_samples(category: Category, columns: int = 5) -> Figure:
+    """A row of images for each kind of defect, spread over the set; known masks are encircled."""
+    kinds = sorted(set(category.defects.tolist()), key=lambda kind: (kind != "good", kind))
+    figure, axes = _grid(len(kinds), columns, 0.8, 0.8, margin=0.9)
+    for kind, row in zip(kinds, axes, strict=True):
+        members = np.flatnonzero(category.defects == kind)
+        chosen = members[np.unique(np.linspace(0, len(members) - 1, columns).astype(int))]
+        for axis, index in zip(row, chosen, strict=False):
+            show(axis, category.images[index])
+            # A little outside the mask, for a line on a thin crack would hide it.
+            mask = ndimage.binary_dilation(category.masks[index], iterations=4)
+            if mask.any():
+                axis.contour(mask, [0.5], colors=[COLOURS[1]], linewidths=0.7)
+        plt.setp(row[len(chosen) :].tolist(), visible=False)
+        row[0].set_ylabel(f"{kind.replace('_', ' ')}\n{len(members)} images", **ROW_LABEL)
+    return figure
+
+
+@_styled
+def intensity_histograms(category: Category) -> Figure:
+    """Share of the pixels at each grey level, a panel per split, a line per kind of image."""
+    splits = [s for s in ("train", "validation", "test") if (category.splits == s).any()]
+    real = (category.labels == 1) & ~category.drawn
+    kinds = {"good": category.labels == 0, "defective": real, "drawn defects": category.drawn}
+    figure, axes = _grid(1, len(splits), 2.3, 2.3, sharey=True)
+    edges = np.linspace(0, 256, 65)
+    for axis, split in zip(axes[0], splits, strict=True):
+        for number, (kind, members) in enumerate(kinds.items()):
+            counts, _ = np.histogram(category.images[members & (category.splits == split)], edges)
+            if counts.any():
+                style = {"color": COLOURS[number], "linestyle": LINES[number], "lw": 1.3}
+                axis.stairs(counts / counts.sum(), edges, label=kind, **style)
+        axis.set(title=split, xlabel="grey level", xticks=(0, 64, 128, 192, 255))
+    axes[0, 0].set_ylabel("share of the pixels")
+    _legend_below(figure, axes)
+    return figure

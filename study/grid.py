@@ -1,0 +1,155 @@
+"""The declared grid: its items, in chains that can train side by side, and what it costs.
+
+python -m study.grid run JOBS     train the chains, JOBS of them side by side, for `make study`
+python -m study.grid cost         trainings and steps of the grid
+"""
+
+import csv
+import re
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+from study import params
+from study.params import ROOT
+from study.progress import Display, Study, duration
+
+STAGE = re.compile(r"^(?:Running stage|Stage) '([^']+)'")
+
+
+def items(settings):
+    """Names of all items as logs/timings.csv has them."""
+    names, seeds = settings.categories, settings.seeds
+    runs = [f"{c}-{s}-{seed}" for c in names for s in settings.students for seed in seeds]
+    found = [f"{stage} {run}" for stage in ("student", "segmentation") for run in runs]
+    heads = [f"{c}-{h}-{n}" for c in names for h in settings.heads for n in settings.head_seeds]
+    found += [f"segmentation {head}" for head in heads]
+    stages = ("dataset", "maps", "evaluation", "baseline")
+    found += [f"{stage} {c}" for stage in stages for c in names]
+    found += [f"{stage}-{c}" for stage in ("pro", "figures") for c in names]
+    return [*found, "textures", "ablations", "paper", "explore"]
+
+
+def networks(settings):
+    """(item, student's item, head) of every trained segmentation network of a category."""
+    for student in settings.students:
+        for head in ("method", *(settings.heads if student == settings.headline else ())):
+            for seed in settings.seeds if head == "method" else settings.head_seeds:
+                item = f"{student}-{seed}" if head == "method" else f"{student}-{head}-{seed}"
+                yield item, f"{student}-{seed}", head
+
+
+def chains(settings):
+    """Stage names in lists: within one each waits for those before it, between them nothing waits.
+
+    One chain is one `dvc` process, for DVC starts slowly. While one chain's item loads its
+    libraries, the items of the others keep the device busy.
+    """
+    for category in settings.categories:
+        for student in settings.students:
+            stages = ["student", "segmentation"]
+            chain = [f"{s}@{category}-{student}-{seed}" for s in stages for seed in settings.seeds]
+            heads = settings.heads if student == settings.headline else ()
+            yield chain + [f"heads@{category}-{h}-{n}" for h in heads for n in settings.head_seeds]
+
+
+def scoring(settings):
+    """Chains, as of `chains`, of what needs the trained networks of a category and the baseline."""
+    for category in settings.categories:
+        yield [f"baseline@{category}"]
+        yield [f"{stage}@{category}" for stage in ("maps", "evaluation", "pro", "figures")]
+
+
+def cost(settings):
+    """{phase: (trainings, steps of each)} of the whole grid."""
+    count, students = len(settings.categories), settings.students
+    runs, heads = (
+        count * len(settings.seeds),
+        count * len(settings.heads) * len(settings.head_seeds),
+    )
+    found = {f"student {name}": (runs, student.steps) for name, student in students.items()}
+    return found | {"segmentation": (runs * len(students) + heads, settings.segmentation.steps)}
+
+
+class Watch:
+    """What the lines of several `dvc repro` say: shown, with the time left of the whole study."""
+
+    def __init__(self, stages, timings, jobs):
+        self.study, self.display = Study(stages, timings, jobs), Display()
+
+    def line(self, text, running):
+        """Show one line of output; `running`: the chain's stage so far. Returns the stage now."""
+        if found := STAGE.search(text):
+            if running:
+                self.study.ends(running, time.monotonic())
+            running = found[1] if text.startswith("Running") else None
+            began = self.study.begins if running else self.study.ends
+            began(found[1], time.monotonic())
+        item, bar, said = text.rstrip("\n").partition(" | ")
+        left = self.study.left(time.monotonic())
+        rest = f"whole study {duration(left)} left" if left is not None else ""
+        self.display.show(item if bar else "", said if bar else item, rest)
+        return running
+
+    def over(self, running):
+        """A chain ended while `running`, or None."""
+        if running:
+            self.study.ends(running, time.monotonic())
+
+
+def reproduce(chain, watch):
+    """`dvc repro` of one chain; what fails here is reported again by the `dvc repro` of it all.
+
+    DVC waits three seconds for its repository's lock, which another chain may hold for longer while
+    it starts: such a refusal costs nothing and is tried again.
+    """
+    command = [sys.executable, "-m", "dvc", "repro", "-s", *chain]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    refused, running = True, None
+    while refused:
+        with subprocess.Popen(command, **pipes, text=True, errors="replace") as run:
+            refused = False
+            for line in run.stdout:
+                refused |= "Unable to acquire lock" in line
+                if not refused:
+                    running = watch.line(line, running)
+        time.sleep(5 * refused)
+    watch.over(running)
+
+
+def timings():
+    """[(notebook, item, seconds)] of earlier runs, oldest first; empty if there was none."""
+    log = ROOT / "logs" / "timings.csv"
+    if not log.exists():
+        return []
+    with log.open(encoding="utf-8") as file:
+        return [
+            (row["notebook"], row["item"], float(row["seconds"])) for row in csv.DictReader(file)
+        ]
+
+
+def main(arguments):
+    """The command line; returns the exit status."""
+    try:
+        settings = params.load()
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    if arguments[:1] == ["run"]:
+        jobs, trained, scored = int(arguments[1]), list(chains(settings)), list(scoring(settings))
+        watch = Watch([stage for chain in trained + scored for stage in chain], timings(), jobs)
+        watched = partial(reproduce, watch=watch)
+        with ThreadPoolExecutor(jobs) as pool:
+            longest_first = sorted(trained, key=len, reverse=True)
+            list(pool.map(watched, longest_first))  # all end before the next begins
+            list(pool.map(watched, scored))
+    else:
+        for phase, (trainings, steps) in cost(settings).items():
+            print(f"{phase}: {trainings} trainings of {steps} steps, {trainings * steps} steps")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,254 @@
+"""Run one notebook through papermill and leave a file whose bytes depend on its results only.
+
+    python -m study.notebook NOTEBOOK OUTPUT ['name: value' ...]
+
+The kernel is this interpreter, started in the repository root. What cells print appears at once on
+stderr, behind the item's name. By convention notebooks print results to stdout and progress (steps,
+rates, time left) to stderr; the saved file leaves stderr out, as it is never the same twice.
+"""
+
+import ast
+import io
+import os
+import shutil
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+from study.files import alone, end_with_parent, whole
+
+if __name__ == "__main__":
+    end_with_parent()  # first of all: what follows takes seconds
+
+import yaml
+
+from study import sources
+from study.params import ROOT
+from study.progress import Display
+
+# Else jsonschema compiles a grammar of IRIs, 2 to 3 s of each start; notebooks have no use for it.
+sys.modules.setdefault("rfc3987_syntax", None)
+# The stage's name without its item; empty where no DVC runs it.
+STAGE = os.environ.get("DVC_STAGE", "").rpartition(":")[2].partition("@")[0]
+
+import nbformat  # noqa: E402
+from nbclient.exceptions import DeadKernelError  # noqa: E402
+from papermill.exceptions import PapermillExecutionError  # noqa: E402
+from papermill.execute import execute_notebook  # noqa: E402
+
+
+class NotebookError(Exception):
+    """A notebook did not run to its end; the message says where, why and where the evidence is."""
+
+
+class Progress(io.TextIOBase):
+    """Shows each finished line on stderr, behind the item's name."""
+
+    def __init__(self, item, display):
+        self.item, self.display, self.rest = item, display, ""
+
+    def write(self, text):
+        *lines, self.rest = (self.rest + text).split("\n")
+        for line in lines:
+            self.display.show(self.item, line)
+
+
+def run(notebook, output, parameters):
+    """Execute the notebook with `parameters` (dict) and write `output`, whole or not at all.
+
+    Raises ValueError for parameters that the notebook does not define, OSError where nothing can be
+    written, NotebookError where a cell or the kernel fails: the notebook as far as it came then
+    lies in failed/.
+    """
+    notebook, output = Path(notebook).resolve(), Path(output).resolve()
+    _check_parameters(notebook, parameters)
+    item = (
+        output.stem if output.stem.startswith(notebook.stem) else f"{notebook.stem} {output.stem}"
+    )
+    evidence = ROOT / "failed" / (_shown(output) if output.is_relative_to(ROOT) else output.name)
+    for folder in (evidence.parent, output.parent, ROOT / "logs" / "ipython"):
+        folder.mkdir(parents=True, exist_ok=True)
+    with alone(ROOT / ".checkpoints" / f"{item}.lock", item):
+        _finish(notebook, output, parameters, item, evidence)
+
+
+def _finish(notebook, output, parameters, item, evidence):
+    """`run`, once nobody else is at it."""
+    started, clock = datetime.now(UTC), time.monotonic()
+    before = _inputs(notebook) | _listed(notebook)
+    _refuse_changes(
+        item, notebook, before, "since the stage `sources` listed it: run `dvc repro sources` first"
+    )
+    try:
+        executed = _execute(notebook, evidence, parameters, item)
+    except (PapermillExecutionError, DeadKernelError) as error:
+        raise NotebookError(
+            f"\n{item}: {_shown(notebook)} failed {_reason(error)}\n"
+            f"The notebook up to there, with the traceback: {_shown(evidence)}"
+        ) from error
+    _refuse_changes(
+        item, notebook, before,
+        "while it ran, and DVC would take the result for one of other content; run it again: a "
+        "training goes on from its last checkpoint unless the change is about it",
+    )  # fmt: skip
+    with whole(output) as unfinished:
+        unfinished.write_text(nbformat.writes(_tidied(executed)) + "\n", encoding="utf-8")
+    _log_time(notebook.name, item, started, time.monotonic() - clock)
+    evidence.unlink()
+    shutil.rmtree(ROOT / ".checkpoints" / item, ignore_errors=True)
+
+
+def _inputs(notebook):
+    """{name: content} of what may be edited during a run: the notebook, the modules that it uses,
+    and the sections of params.yaml that dvc.yaml names for this stage.
+    """
+    found = {str(_shown(notebook)): notebook.read_bytes()}
+    if not STAGE:
+        return found
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text("utf-8"))["stages"]
+    sections = {name.partition(".")[0] for name in stages[STAGE].get("params", ())}
+    numbers = yaml.safe_load((ROOT / "params.yaml").read_text("utf-8")) if sections else {}
+    found |= {f"{name} in params.yaml": numbers.get(name) for name in sections}
+    return found | sources.used(notebook.stem)
+
+
+def _listed(notebook):
+    """The modules as the stage `sources` found them: DVC goes by these, whatever runs now."""
+    path = ROOT / "results" / "sources" / notebook.stem
+    return dict(map(str.split, path.read_text("utf-8").splitlines())) if STAGE else {}
+
+
+def _refuse_changes(item, notebook, before, when):
+    """NotebookError where an input is not what it was."""
+    now = _inputs(notebook)
+    if changed := sorted(name for name in now | before if now.get(name) != before.get(name)):
+        raise NotebookError(f"{item}: {', '.join(changed)} changed {when}")
+
+
+def _check_parameters(notebook, parameters):
+    """Refuse a notebook without a cell tagged `parameters`, or a name which that cell lacks."""
+    try:
+        nbformat.validate(content := nbformat.read(notebook, as_version=4))
+        sources = [c.source for c in content.cells if "parameters" in c.metadata.get("tags", [])]
+        tree = ast.parse("\n".join(sources[:1]))
+    except OSError:
+        raise
+    except SyntaxError as error:
+        raise ValueError(
+            f"{_shown(notebook)}: its cell tagged 'parameters' is no Python: {error.msg} in line "
+            f"{error.lineno}; leave plain assignments in it"
+        ) from None
+    except Exception as error:  # what is no notebook can raise almost anything inside nbformat
+        reason = " ".join(str(error).split())[:80]
+        raise ValueError(
+            f"{_shown(notebook)} is no notebook ({reason}); get it again from git"
+        ) from None
+    if not sources:
+        raise ValueError(
+            f"{_shown(notebook)} has no cell tagged 'parameters'; tag the one it needs"
+        )
+    stores = (n for n in ast.walk(tree) if isinstance(n, ast.Name))
+    known = {name.id for name in stores if isinstance(name.ctx, ast.Store)}
+    if unknown := sorted(set(parameters) - known):
+        raise ValueError(
+            f"{_shown(notebook)} has no parameter {', '.join(unknown)}; its cell tagged "
+            f"'parameters' sets {', '.join(sorted(known)) or 'nothing'}"
+        )
+
+
+def _execute(notebook, evidence, parameters, item):
+    os.environ |= {
+        "STUDY_ITEM": item,  # whose checkpoints are whose
+        "PYTHONHASHSEED": "0",
+        "PYDEVD_DISABLE_FILE_VALIDATION": "1",  # no note about frozen modules at each start
+        "JUPYTER_PREFER_ENV_PATH": "1",  # this environment's kernel, not the user's
+        "IPYTHONDIR": str(ROOT / "logs" / "ipython"),  # nor the user's start-up files
+    }
+    display = Display()
+    return execute_notebook(
+        notebook,
+        evidence,
+        parameters,
+        kernel_name="python3",
+        language="python",
+        cwd=ROOT,
+        progress_bar=False,
+        stdout_file=Progress(item, display),
+        stderr_file=Progress(item, display),
+        record_timing=False,
+        coalesce_streams=True,
+        extra_arguments=["--log-level=40"],  # no warning about local sockets at each start
+    )
+
+
+def _tidied(notebook):
+    """The executed notebook without what differs between equal runs, machines or Pythons."""
+    notebook.metadata = {
+        "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
+        "language_info": {"name": "python", "file_extension": ".py", "pygments_lexer": "ipython3"},
+    }
+    for index, cell in enumerate(notebook.cells):
+        cell.id = f"cell-{index}"
+        for key in ("papermill", "execution"):
+            cell.metadata.pop(key, None)
+        if cell.cell_type == "code":
+            cell.outputs = [out for out in cell.outputs if out.get("name") != "stderr"]
+        for out in cell.get("outputs", []):
+            texts = out if out.output_type == "stream" else out.data
+            for kind in texts:
+                if kind.startswith("text"):  # not base64, where a path could stand by chance
+                    texts[kind] = texts[kind].replace(f"{ROOT}/", "").replace(str(ROOT), ".")
+    return notebook
+
+
+def _reason(error):
+    if isinstance(error, DeadKernelError):
+        return "because its kernel died: killed, crashed or, most often, out of memory"
+    line = error.source.strip().splitlines()[0]
+    return f"in cell [{error.exec_count}], which begins '{line}'\n{error.ename}: {error.evalue}"
+
+
+def _shown(path):
+    return path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
+
+
+def _log_time(notebook, item, started, seconds):
+    log = ROOT / "logs" / "timings.csv"
+    try:
+        header = "" if log.exists() else "notebook,item,start,seconds\n"
+        line = f"{notebook},{item},{started.isoformat('T', 'seconds')},{seconds:.1f}\n"
+        with log.open("a", encoding="utf-8") as file:  # one write: other items may end now
+            file.write(header + line)
+    except OSError as error:  # the result is there: only `make record` misses the time
+        print(f"{item} | time not logged: {error}", file=sys.stderr)
+
+
+def _parsed(pair):
+    try:
+        if isinstance(parsed := yaml.safe_load(pair), dict):
+            return parsed
+    except yaml.YAMLError:
+        pass
+    raise ValueError(f"{pair!r} is not a parameter; write 'name: value'")
+
+
+def main(arguments):
+    """The command line; returns the exit status."""
+    if len(arguments) < 2:
+        print("python -m study.notebook NOTEBOOK OUTPUT ['name: value' ...]", file=sys.stderr)
+        return 2
+    notebook, output, *pairs = arguments
+    try:
+        parameters = {}
+        for pair in pairs:
+            parameters |= _parsed(pair)
+        run(notebook, output, parameters)
+    except (NotebookError, ValueError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,82 @@
+"""`make record`: write down which commit, device, versions and wall time a finished run had.
+
+Wall time differs between equal runs, so it is no stage's output: it would make each run look new.
+"""
+
+import subprocess
+import sys
+from datetime import datetime, timedelta
+
+import pandas as pd
+
+from study import grid, params
+from study.params import ROOT
+from study.tables import ablations
+
+
+def wall_time(timings, study_items, pause=60):
+    """Seconds of each stage, summed, and of the whole run, by the last run of each item.
+
+    timings: logs/timings.csv. Items may run side by side; a gap of over `pause` seconds, as before
+    a later rerun of some stages, does not count.
+    """
+    last = timings.drop_duplicates("item", keep="last")
+    last = last[last["item"].isin(study_items)].sort_values("start")
+    wall, reached = 0.0, None
+    for start, seconds in zip(map(datetime.fromisoformat, last.start), last.seconds, strict=True):
+        end = start + timedelta(seconds=seconds)
+        if reached is None or (start - reached).total_seconds() > pause:
+            reached = start
+        wall += max(0.0, (end - reached).total_seconds())
+        reached = max(end, reached)
+    return last.groupby("notebook", sort=False).seconds.agg(["count", "sum"]), wall
+
+
+def profile():
+    """The file of profiles/ that params.yaml is a copy of; a run of anything else is nobody's."""
+    content = (ROOT / "params.yaml").read_bytes()
+    for path in sorted((ROOT / "profiles").glob("*.yaml")):
+        if path.read_bytes() == content:
+            return f"profiles/{path.name}"
+    raise ValueError("params.yaml equals no file of profiles/; save it there and commit it first")
+
+
+def record(settings, commit, timings, fingerprint):
+    """Text of reports/<study>/run.md; fingerprint: that of the run's ablations.csv."""
+    needed = grid.items(settings)
+    if unknown := sorted(set(needed) - set(timings["item"])):
+        raise ValueError(f"logs/timings.csv knows no run of {unknown[0]} here; run dvc repro first")
+    stages, wall = wall_time(timings, needed)
+    stages.columns = ["items", "seconds"]
+    return "\n\n".join(
+        [
+            f"# How study `{settings.study}` was run",
+            f"Code: commit `{commit}`; parameters: `{profile()}` of that commit; "
+            f"`ablations.csv`: sha256 `{fingerprint}`...",
+            ablations.protocol(settings),
+            f"Wall time, first stage to last: {wall / 60:.1f} minutes.",
+            ablations.markdown(stages.round(0).astype(int).astype(str)),
+        ]
+    )
+
+
+def main():
+    """Write run.md, unless the code or profiles differ from the commit it would name."""
+    git = ("git", "-C", str(ROOT))
+    code = ("lib", "study", "notebooks", "dvc.yaml", "profiles", "paper", "requirements.txt")
+    changed = subprocess.run([*git, "diff", "--quiet", "HEAD", "--", *code], check=False).returncode
+    if changed:
+        sys.exit("error: code or profiles differ from the last commit; commit and rerun first")
+    head = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True)
+    settings = params.load()
+    try:
+        timings = pd.read_csv(ROOT / "logs" / "timings.csv")
+        fingerprint = ablations.fingerprint(ROOT / "reports" / settings.study)
+        text = record(settings, head.stdout.strip(), timings, fingerprint)
+    except (FileNotFoundError, ValueError) as error:
+        sys.exit(f"error: {error}")
+    (ROOT / "reports" / settings.study / "run.md").write_text(text + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,278 @@
+"""The study as a static site, to be opened from disk: no server, no network, no clock.
+
+    python -m study.site.build                  # the stage `site`: writes site/<study>/
+
+Numbers come from the tables in reports/<study>/ and from the maps in results/, through the same
+functions as the notebooks; study/site/templates/ holds the pages' words and looks. The commit is
+what run.md says, never what git says now: the bytes depend on the results and their record only.
+"""
+
+import json
+import re
+import shutil
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from study import params
+from study.params import ROOT
+from study.scoring.scores import View
+from study.site import gallery
+from study.site.notebooks import markdown, notebook
+from study.tables import ablations, answers, claims, paper
+from study.tables.format import brackets, level, method_name, signed
+
+TEMPLATES = ROOT / "study" / "site" / "templates"
+NOTEBOOKS = (  # what each kind of notebook answers, in the order to read them
+    ("ablations", "which parts matter"),
+    ("paper", "beside the paper's figures"),
+    ("figures", "where it looks, and where it fails"),
+    ("explore", "one image through every stage"),
+    ("pro", "why published PRO figures disagree"),
+    ("dataset", "the images"),
+    ("student", "training a student"),
+    ("segmentation", "training a segmentation network"),
+    ("maps", "both maps of the held-out images"),
+    ("evaluation", "scoring the maps"),
+    ("baseline", "the nearest-neighbour baseline"),
+)
+
+
+def plain(name):
+    """A name of the study's files as words; the baseline's says which levels it reads."""
+    words = str(name).replace("_", " ")
+    return re.sub(r"(nearest neighbour) (\d)", r"\1, level \2", words)
+
+
+def embedded(value):
+    """JSON for a script element: no end tag inside, the same bytes for the same value."""
+    return Markup(json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c"))
+
+
+def benchmark_line(frame):
+    """What a table's numbers are: benchmark, seeds, spread and device, from its rows."""
+    if frame.empty:
+        return "No test split has both good and defective images."
+    seeds = sorted(frame.seed.unique())
+    device = frame.device.unique() if "device" in frame else ["not recorded"]
+    spread = "mean ± standard deviation over" if len(seeds) > 1 else "no spread:"
+    return (
+        f"Benchmark: {', '.join(frame.benchmark.unique())} ({', '.join(frame.category.unique())}). "
+        f"Percent, {spread} {len(seeds)} seed{'s' * (len(seeds) > 1)} "
+        f"({', '.join(map(str, seeds))}), last step. Device: {'; '.join(device)}."
+    )
+
+
+def table(frame, title, about, paper_note=""):
+    """What the macro `table` needs: caption, headings, rows; the index becomes columns."""
+    flat = frame.reset_index()
+    flat = flat.astype(object).where(flat.notna(), "not measured").replace("", "–")
+    note = f"{about} {paper_note}".strip()
+    return {"title": title, "note": note, "columns": list(flat), "rows": flat.values.tolist()}
+
+
+def results_table(tables, title):
+    """Table 4 of these tables, with the baseline's rows; None where there are no real defects."""
+    rows = ablations.real(ablations.together(tables.test, ablations.test_rows(tables.baseline)))
+    if rows.empty:
+        return None
+    tuned = "settings were chosen on validation. " if len(tables.validation) else ""
+    note = f"Test is reported; {tuned}The paper's column is quoted."
+    return table(ablations.table4(tables), title, benchmark_line(rows), note)
+
+
+def pixel_results(tables):
+    """Pixel metrics where there are masks, else None."""
+    rows = ablations.together(tables.test, ablations.test_rows(tables.baseline))
+    rows = rows[rows.pixel_auroc.notna()]
+    if rows.empty:
+        return None
+    drawn = "Rows _drawn are defects drawn on good images, not real ones."
+    note = "" if rows.real_defects.all() else drawn
+    return table(ablations.pixel_table(tables), "Pixel metrics, test", benchmark_line(rows), note)
+
+
+def headline(tables):
+    """The method's image AUROC with its interval, the best row's, and how many rows there are.
+
+    None where the method has no rows on real defects.
+    """
+    frame = ablations.real(ablations.together(tables.test, ablations.test_rows(tables.baseline)))
+    keys = frame[["student", "map"]].drop_duplicates().itertuples(index=False, name=None)
+    found = {tuple(key): claims.reached(tables, tuple(key)) for key in keys}
+    found = {key: (mean, images) for key, (mean, _, images) in found.items()}
+    method = (tables.student, "segmentation")
+    if method not in found:
+        return None
+    best = max(found, key=lambda key: found[key][0])
+    return {
+        "name": method_name(tables.student),
+        "method": level(*found[method]),
+        "interval": found[method][1] is not None,
+        "best": level(*found[best]),
+        "best_name": plain(best[1]) if best[0] == "none" else f"{plain(best[0])}, {best[1]}",
+        "is_best": best == method,
+        "rows": len(found),
+    }
+
+
+def not_measured(settings, tables):
+    """Sentences on what this study leaves open."""
+    test, run = tables.test, len(paper.categories_run(paper.rows_of(tables.test)))
+    if not paper.applies(test):
+        yield (
+            "The paper's benchmark, MVTec AD. The paper's figures are quoted beside ours to "
+            "compare effects, not levels."
+        )
+    elif run < len(paper.CATEGORIES):
+        yield f"{len(paper.CATEGORIES) - run} of MVTec AD's {len(paper.CATEGORIES)} categories."
+    yield from ablations.missing(tables)
+    if not settings.heads:
+        yield "The paper's tables 5 and 6: other losses and inputs of the segmentation network."
+    if len(settings.seeds) == 1:
+        yield "The spread over seeds: there is one."
+    if "device" in test and test.device.str.contains("no GPU").all():
+        yield "A GPU: everything ran on the CPU."
+
+
+def record(folder):
+    """(protocol, commit or None, run.md's text) of a study's folder of reports.
+
+    run.md counts only where it tells of this very run, by the hash of the test rows.
+    """
+    protocol = (folder / "README.md").read_text(encoding="utf-8").split("\n\n")[1]
+    path = folder / "run.md"
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    found = re.search(r"commit `([0-9a-f]{7,40})`", text)
+    if found and ablations.fingerprint(folder) in text:
+        return protocol, found[1], text.partition("\n\n")[2]
+    return protocol, None, ""
+
+
+def parameter_blocks(text):
+    """(key, lines) of each top-level key of a params file; comments go with what they precede."""
+    blocks = re.split(r"^(?=\w+:)", text, flags=re.MULTILINE)
+    yield "about", blocks[0].strip()
+    for block in blocks[1:]:
+        yield block.partition(":")[0], block.rstrip()
+
+
+def notebooks(folder):
+    """Rendered notebooks to show: (name, path, what it answers), in the order to read them."""
+    order = [kind for kind, _ in NOTEBOOKS]
+    found = [(p.stem.partition("-")[0], p) for p in folder.glob("*.ipynb")]
+    for kind, path in sorted((order.index(k), p) for k, p in found if k in order):
+        yield path.stem, path, NOTEBOOKS[kind][1]
+
+
+class Site:
+    """Pages of one study; root: where params.yaml, reports/, rendered/ and results/ lie."""
+
+    def __init__(self, settings, root, target):
+        self.settings, self.root, self.target = settings, root, target
+        self.reports, self.results = root / "reports" / settings.study, root / "results"
+        self.tables = ablations.load_tables(self.reports, settings, self.results)
+        self.notebooks = list(notebooks(root / "rendered" / settings.study))
+        protocol, commit, run = record(self.reports)
+        self.templates = Environment(
+            loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined,
+            trim_blocks=True, lstrip_blocks=True,
+        )  # fmt: skip
+        self.templates.filters |= {"signed": signed, "brackets": brackets}
+        self.templates.filters |= {"plain": plain, "embedded": embedded}
+        self.templates.globals |= {
+            "study": settings.study,
+            "smoke": protocol.startswith(ablations.SMOKE),
+            "protocol": protocol.removeprefix(ablations.SMOKE),
+            "commit": commit,
+            "categories": settings.categories,
+            "seeds": settings.seeds,
+            "student": settings.headline,
+            "notebooks": [(name, about) for name, _, about in self.notebooks],
+            "beside_paper": paper.applies(self.tables.test),
+        }
+        self.run = run
+
+    def write(self, name, template, /, **content):
+        path = self.target / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        page = self.templates.get_template(template)
+        up = "../" * name.count("/")
+        path.write_text(page.render(up=up, page=name, **content), encoding="utf-8")
+
+    def build(self):
+        """Write the whole site."""
+        shutil.rmtree(self.target, ignore_errors=True)
+        self.target.mkdir(parents=True)
+        for name in ("site.css", "site.js"):
+            shutil.copyfile(TEMPLATES / name, self.target / name)
+        self.index()
+        self.write(
+            "gallery.html",
+            "gallery.html",
+            galleries=[*map(self.category, self.settings.categories)],
+        )
+        self.record()
+        known = {name for name, _, _ in self.notebooks}
+        for name, path, _ in self.notebooks:
+            title, body = notebook(path, known)
+            self.write(f"notebooks/{name}.html", "notebook.html", title=title, body=Markup(body))
+
+    def index(self):
+        tables = self.tables
+        self.write(
+            "index.html",
+            "index.html",
+            headline=headline(tables),
+            **self.answered(tables),
+            results=results_table(tables, "Image AUROC on real defects"),
+            pixels=pixel_results(tables),
+            open=list(not_measured(self.settings, tables)),
+        )
+
+    def answered(self, tables):
+        """What the templates say of claims: the answers, the rule, what the numbers are of."""
+        return {
+            "answers": list(claims.answers(tables, self.settings.claims.smallest)),
+            "rule": Markup(markdown(claims.rule(self.settings.claims))),
+            "about": benchmark_line(ablations.real(tables.test)),
+        }
+
+    def category(self, name):
+        """A category's page and sheets; returns what the gallery needs of it."""
+        tables, seed = self.tables.only(name), self.settings.seeds[0]
+        view = View.load(name, self.settings, self.root)
+        gallery.save_sheets(view, seed, self.target / "images")
+        self.write(
+            f"category-{name}.html",
+            "category.html",
+            name=name,
+            notes=view.held_out.notes,
+            missing=list(ablations.missing(tables)),
+            **self.answered(tables),
+            results=results_table(tables, "Image AUROC on real defects"),
+            pixels=pixel_results(tables),
+            charts=list(gallery.charts(view, self.results, seed)),
+        )
+        return gallery.facts(view, seed)
+
+    def record(self):
+        """Parameters, commit and protocol; beside the paper's figures where they are comparable."""
+        text = (self.root / "params.yaml").read_text(encoding="utf-8")
+        blocks, run = list(parameter_blocks(text)), Markup(markdown(self.run))
+        self.write("run.html", "run.html", blocks=blocks, run=run)
+        if blocks := paper.sections(self.tables.test, answers.paper_figures(self.tables.test)):
+            body = Markup(markdown("\n\n".join(blocks)))
+            self.write("paper.html", "paper.html", body=body)
+
+
+def main():
+    settings = params.load()
+    target = ROOT / "site" / settings.study
+    Site(settings, ROOT, target).build()
+    size = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
+    print(f"site/{settings.study}/index.html, {size / 1e6:.1f} MB in all")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,263 @@
+"""The paper's claims as questions, and this study's answers, all by one rule.
+
+A part helps where its row beats the row without it on the same images with the same seed, in the
+mean of the categories. Every such pair of rows of the paper's table 4 is compared, not only those
+that the paper speaks of, in image AUROC and, where there are masks, in pixel AP and IAP.
+"""
+
+from collections import Counter
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from study.scoring.metrics import METRICS
+from study.scoring.resampling import METRICS as ANSWERED
+from study.tables.format import brackets, listed, lower, method_name, signed
+from study.tables.intervals import Scores, seeds_interval
+from study.tables.paper import HEAD, quoted_rows, real
+
+MAP_NAMES = {"segmentation": "segmentation network", "cosine": "product of cosine maps"}
+YES, NO, OPEN = "Yes", "No", "Undetermined"
+RULE = (
+    "Each answer is the mean difference of two rows in points, paired by seed and by test image, "
+    "with two 95 % intervals: a t-interval over seeds, and a bootstrap interval over test images "
+    "({resamples:,} resamples). The answer is yes or no where neither interval includes zero and "
+    "the difference is at least {smallest:g} points, *no difference beyond {smallest:g} points* "
+    "where both intervals lie within ±{smallest:g}, and *undetermined* otherwise. The paper gives "
+    "no intervals: its answer follows from its difference alone."
+)
+NUMBERS = [  # columns of claims.csv
+    *("question", "comparison", "student", "map", "other_student", "other_map", "metric"),
+    *("drawn_defects", "points", "seeds_low", "seeds_high", "images_low", "images_high"),
+    *("answer", "paper_points"),
+]
+
+
+def rule(settings):
+    """RULE in the numbers of the section `claims` of params.yaml."""
+    return RULE.format(smallest=settings.smallest, resamples=settings.resamples)
+
+
+class Claim(NamedTuple):
+    """A question and the rows (student, map) that can answer it.
+
+    comparisons: (what is held fixed, row with, row without); the first is about the method itself.
+    """
+
+    key: str
+    question: str
+    comparisons: tuple
+
+
+class Answer(NamedTuple):
+    """One comparison in one metric; differences and intervals in points."""
+
+    label: str
+    one: tuple
+    other: tuple
+    metric: str
+    drawn: bool  # on drawn defects, as the real ones have no masks
+    categories: tuple
+    pairs: dict  # {seed: difference}
+    mean: float
+    seeds: tuple | None  # the 95 % t-interval; None for one seed
+    images: tuple | None  # the 95 % bootstrap interval; None for too few images
+    smallest: float
+    paper: float | None
+    by_category: str = ""
+
+    @property
+    def verdict(self):
+        return verdict(self.mean, self.seeds, self.images, self.smallest)
+
+    @property
+    def figure(self):
+        """What is compared, in words."""
+        return METRICS[self.metric].label + " on drawn defects" * self.drawn
+
+    @property
+    def numbers(self):
+        """`-0.9 points [-1.2, -0.6] over seeds, [-2.9, +1.1] over images`."""
+        seeds = f" {brackets(self.seeds)} over seeds" if self.seeds else " (one seed)"
+        images = f", {brackets(self.images)} over images" if self.images else ""
+        return f"{signed(self.mean)} points{seeds}{images}"
+
+    @property
+    def reason(self):
+        """Which interval includes zero, or what is missing."""
+        if not self.seeds:
+            return "one seed has no interval over seeds"
+        if not self.images:
+            return "there are too few test images for an interval over images"
+        if self.verdict.startswith(NO + " "):
+            return f"both intervals lie within ±{self.smallest:g}"
+        zero = [low <= 0 <= high for low, high in (self.seeds, self.images)]
+        if all(zero):
+            return "both intervals include zero"
+        if any(zero):
+            over = ("seeds", "images")
+            return f"the interval over {over[zero.index(True)]} includes zero"
+        return "neither interval includes zero" + (
+            ", but so small a difference does not count" if self.verdict == OPEN else ""
+        )
+
+    @property
+    def paper_says(self):
+        """The paper's answer in the words of ours."""
+        if self.paper is None:
+            return "the paper has no such comparison"
+        said = verdict(self.paper, 2 * (self.paper,), 2 * (self.paper,), self.smallest)
+        if self.verdict == OPEN:
+            return f"the paper: {lower(said)} ({signed(self.paper)})"
+        if self.verdict == said:
+            return f"as in the paper ({signed(self.paper)})"
+        return f"unlike the paper ({lower(said)}, {signed(self.paper)})"
+
+    @property
+    def sentence(self):
+        """The answer to the claim's question, with its numbers and the paper's."""
+        return f"{self.verdict}: {self.numbers}; {self.reason}; {self.paper_says}."
+
+
+def verdict(mean, seeds, images, smallest):
+    """The rule: Yes, No, No difference beyond `smallest` points, or Undetermined."""
+    if not seeds or not images:
+        return OPEN
+    low, high = min(seeds[0], images[0]), max(seeds[1], images[1])
+    if (low > 0 or high < 0) and abs(mean) >= smallest:
+        return YES if mean > 0 else NO
+    if -smallest <= low and high <= smallest:
+        return f"No difference beyond {smallest:g} points"
+    return OPEN
+
+
+def answer(scores, comparison, smallest):
+    """The `Answer` of a comparison from `Scores` of one metric; None where a row is missing."""
+    label, one, other = comparison
+    if (found := scores.estimate(one, other)) is None:
+        return None
+    pairs, images, categories = found
+    quoted, metric = quoted_rows(), scores.metric
+    known = metric in quoted and one in quoted.index and other in quoted.index
+    paper = float(round(quoted[metric][one] - quoted[metric][other], 1)) if known else None
+    counts = Counter()
+    for category in categories if len(categories) > 1 else ():
+        own, over_images, _ = scores.estimate(one, other, (category,))
+        mean = float(np.mean([*own.values()]))
+        counts[verdict(mean, seeds_interval([*own.values()]), over_images, smallest)] += 1
+    return Answer(
+        *(label, one, other, metric, scores.drawn, categories, pairs),
+        *(float(np.mean([*pairs.values()])), seeds_interval([*pairs.values()]), images),
+        *(smallest, paper),
+        "; ".join(f"{count} {lower(said)}" for said, count in counts.most_common()),
+    )
+
+
+def claims(tables):
+    """The questions that these tables can answer."""
+    frame, student = _frame(tables), tables.student
+    there = set(frame[["student", "map"]].itertuples(index=False, name=None))
+    method = (student, "segmentation")
+
+    def students(one, other, decider):
+        for kind, name in MAP_NAMES.items():
+            yield f"{decider}, {name}", (one, kind), (other, kind)
+
+    names = dict.fromkeys([student, *frame.student[frame.student != "none"]])
+    rivals = real(frame[frame.student == "none"]).groupby("map").image_auroc.mean()
+    heads = [kind for who, kind in sorted(there) if who == student and kind.startswith(HEAD)]
+    found = (
+        Claim("denoising", "Does denoising help here?",
+              (*students("full", "encoder_decoder", "with a decoder"),
+               *students("denoising", "plain", "without a decoder"))),
+        Claim("encoder-decoder", "Does the encoder-decoder help?",
+              (*students("full", "denoising", "with denoising"),
+               *students("encoder_decoder", "plain", "without denoising"))),
+        Claim("both", "Do denoising and the encoder-decoder help together?",
+              (*students("full", "plain", "both or neither"),)),
+        Claim("fusion", "Does a segmentation network fuse better than the product of cosine maps?",
+              tuple((f"{name.replace('_', '-')} student", (name, "segmentation"), (name, "cosine"))
+                    for name in names)),
+        Claim("baseline",
+              f"Does {method_name(student)} beat a nearest-neighbour search in the teacher's "
+              "features?",
+              tuple((f"against {kind.replace('_', ' ')}", method, ("none", kind))
+                    for kind in rivals.sort_values(ascending=False).index)),
+        Claim("heads", "Does another segmentation network do better than the method's?",
+              tuple((kind.removeprefix(HEAD), (student, kind), method) for kind in heads)),
+    )  # fmt: skip
+    for claim in found:
+        compared = tuple(c for c in claim.comparisons if there.issuperset(c[1:]))
+        if compared:
+            yield claim._replace(comparisons=compared)
+
+
+def _frame(tables):
+    """Test rows of networks and baseline."""
+    nearest = tables.baseline[tables.baseline.split == "test"]
+    return pd.concat([part for part in (tables.test, nearest) if len(part)] or [tables.test])
+
+
+def answers(tables, smallest):
+    """Every claim as a dict: key, question, answers, those on the method itself first, verdict."""
+    scores = [Scores(_frame(tables), metric, tables.draws) for metric in ANSWERED]
+    for claim in claims(tables):
+        found = [answer(s, one, smallest) for one in claim.comparisons for s in scores]
+        found = [one for one in found if one]
+        if found:
+            first = [one for one in found if one.label == found[0].label]
+            yield {"key": claim.key, "question": claim.question, "answers": found, "first": first,
+                   "verdict": summary(first)}  # fmt: skip
+
+
+def summary(answers):
+    """`Yes`, or `Undetermined for image AUROC; yes for pixel AP and IAP`."""
+    by_verdict = {}
+    for one in answers:
+        by_verdict.setdefault(one.verdict, []).append(one)
+    if len(by_verdict) == 1:
+        return next(iter(by_verdict))
+    parts = []
+    for said, group in by_verdict.items():
+        names = listed([METRICS[one.metric].label for one in group])
+        parts.append(f"{said} for {names}{' on drawn defects' * all(x.drawn for x in group)}")
+    return "; ".join([parts[0], *map(lower, parts[1:])])
+
+
+def figures(one):
+    """`-0.9 [-1.2, -0.6] [-2.9, +1.1]`: difference, interval over seeds and over images."""
+    return " ".join([signed(one.mean), *map(brackets, filter(None, (one.seeds, one.images)))])
+
+
+def table(answers):
+    """All answers for readers: a row for each comparison and metric."""
+    rows = [
+        {
+            "question": claim["question"], "comparison": one.label, "figure": one.figure,
+            "answer": one.verdict, "points [over seeds] [over images]": " ".join(
+                [signed(one.mean), *map(brackets, filter(None, (one.seeds, one.images)))]),
+            "why": one.reason, "paper (MVTec AD)": one.paper_says,
+        }
+        for claim in answers for one in claim["answers"]
+    ]  # fmt: skip
+    return pd.DataFrame(rows).set_index("question") if rows else pd.DataFrame()
+
+
+def numbers(answers):
+    """All answers as numbers, the columns of claims.csv."""
+    rows = [
+        (claim["question"], one.label, *one.one, *one.other, one.metric, one.drawn, one.mean,
+         *(one.seeds or (None, None)), *(one.images or (None, None)), one.verdict, one.paper)
+        for claim in answers for one in claim["answers"]
+    ]  # fmt: skip
+    return pd.DataFrame(rows, columns=NUMBERS)
+
+
+def reached(tables, row, metric="image_auroc"):
+    """(mean, interval over seeds, interval over images) of a row in percent, or None."""
+    found = Scores(_frame(tables), metric, tables.draws).estimate(row)
+    if found is None:
+        return None
+    means = [*found[0].values()]
+    return float(np.mean(means)), seeds_interval(means), found[1]

@@ -1,0 +1,210 @@
+"""Two experiments side by side: parameters, scores paired by seed, verdicts that changed.
+
+    python -m study.tables.compare A B       # writes rendered/compare/<A>--<B>.ipynb and .html
+
+A and B are what `revisions.load` takes: git's names, or DVC's of experiments; empty: as it is now.
+"""
+
+import re
+import sys
+
+import numpy as np
+import pandas as pd
+
+from study import files
+from study.params import ROOT
+from study.scoring import resampling, thresholds
+from study.scoring.scores import METRICS
+from study.tables import answers, claims, revisions
+from study.tables.format import plus_minus, signed, upper
+from study.tables.intervals import Scores
+
+ROW = ["category", "benchmark", "student", "map"]
+RULE = {"smallest": 0.5, "resamples": 2000}  # for runs from before params.yaml had `claims`
+
+
+def both(before, after, root=ROOT):
+    """Two experiments of one study. Raises ValueError where they are of different ones."""
+    one, two = (revisions.load(name, root) for name in (before, after))
+    studies = [found.params["study"] for found in (one, two)]
+    if len(set(studies)) > 1:
+        raise ValueError(
+            f"{one.name} is of the study {studies[0]}, {two.name} of {studies[1]}: their images "
+            "differ, so their scores cannot be paired; compare two runs of one study"
+        )
+    return one, two
+
+
+def parameters(one, two):
+    """Parameters that differ: key, value in A and in B; – where a side lacks the key."""
+    keys = dict.fromkeys([*one.params, *two.params])
+    rows = [(key, *(str(side.params.get(key, "–")) for side in (one, two))) for key in keys]
+    rows = [row for row in rows if row[1] != row[2]]
+    columns = ["parameter", f"A: {one.name}", f"B: {two.name}"]
+    return pd.DataFrame(rows, columns=columns).set_index("parameter")
+
+
+def setting(run, key):
+    """A number of the section `claims` of a run's params.yaml."""
+    return run.params.get(f"claims.{key}", RULE[key])
+
+
+class Pair:
+    """Two runs as one study: students are called A/<name> and B/<name>, so that claims apply."""
+
+    def __init__(self, one, two):
+        self.runs, self.smallest = {"A": one, "B": two}, setting(two, "smallest")
+        self.rows = pd.concat(
+            [run.rows.assign(student=f"{side}/" + run.rows.student) for side, run in self.items()]
+        )
+        self.draws = dict(self._resampled(setting(two, "resamples")))
+
+    def items(self):
+        return self.runs.items()
+
+    def _resampled(self, count):
+        """Image AUROC in each resample, by `scores.KEYS`, where both runs tested equal images.
+
+        Pixel metrics have none: git keeps no maps.
+        """
+        for key, rows in self.rows.groupby(["category", "benchmark"]):
+            tests = {side: tested(run, *key, rows) for side, run in self.items()}
+            if None in tests.values() or tests["A"][:2] != tests["B"][:2]:
+                continue
+            labels = np.array(tests["A"][1])
+            if (drawn := resampling.weights(labels, count, key[0])) is None:
+                continue
+            for row in rows.itertuples():
+                side, _, student = row.student.partition("/")
+                column = thresholds.column(student, row.map, row.seed)
+                if column in (images := tests[side][2]):
+                    scores = images[column].to_numpy(np.float32)
+                    figures = resampling.image_auroc(scores, labels, drawn)
+                    yield (*key[::-1], row.student, row.map, row.seed, "image_auroc"), figures
+
+    def told(self, scores, student, kind):
+        """B − A with its intervals, is B better, `93.1 ± 0.4` of A and of B; – where one lacks it.
+
+        scores: `Scores` of both runs' rows. Equal bits are unchanged.
+        """
+        found, levels = self.answer(scores, student, kind), []
+        for side in self.runs:
+            row = scores.estimate((f"{side}/{student}", kind))
+            means = pd.Series(row[0] if row else {}, dtype=float)
+            levels.append(plus_minus(means.mean(), means.std(ddof=1)) or "–")
+        if found is None:
+            return "–", "–", *levels
+        if not any(found.pairs.values()):
+            return signed(0), "unchanged", *levels
+        return claims.figures(found), found.verdict, *levels
+
+    def answer(self, scores, student, kind):
+        """`claims.Answer` to: is B better than A? None where they share no seed."""
+        comparison = "", (f"B/{student}", kind), (f"A/{student}", kind)
+        return claims.answer(scores, comparison, self.smallest)
+
+    def beside(self, metric="image_auroc"):
+        """`told` for each row of the tables that has the metric."""
+        found = {}
+        for where, rows in self.rows.groupby(ROW[:2], sort=False):
+            scores = Scores(rows, metric, self.draws)
+            names = ((student.partition("/")[2], kind) for student, kind in scores.rows)
+            for name in dict.fromkeys(names):
+                found[*where, *name] = self.told(scores, *name)
+        columns = ["B − A [over seeds] [over images]", "is B better?"]
+        columns += [f"{side}: {run.name}" for side, run in self.items()]
+        frame = pd.DataFrame.from_dict(found, orient="index", columns=columns)
+        frame.index = pd.MultiIndex.from_tuples(frame.index, names=ROW) if found else frame.index
+        return frame
+
+
+def tested(run, category, benchmark, rows):
+    """Names, labels and scores by image of the test images of a benchmark; None if not kept."""
+    if category not in run.scores:
+        return None
+    images, real = run.scores[category], rows.real_defects.iloc[0]
+    chosen = images[(images.split == "test") & ((images.label == 0) | (images.drawn != real))]
+    return list(chosen.name), list(chosen.label), chosen
+
+
+def beside(one, two):
+    """A row for each row of the tables: B − A in points paired by seed, is B better, A and B."""
+    return Pair(one, two).beside()
+
+
+def gains(one, two):
+    """B − A in points of every metric that both measured, a row for each row of the tables."""
+    pair = Pair(one, two)
+    columns = {metric: pair.beside(metric).iloc[:, 0] for metric in METRICS}
+    frame = pd.DataFrame(columns).reindex(columns["image_auroc"].index).fillna("–")
+    return frame.loc[(frame[METRICS[1:]] != "–").any(axis=1)]
+
+
+def flipped(one, two):
+    """Test images whose verdict changed, of the categories that both have thresholds for.
+
+    A sentence where there are no such categories.
+    """
+    shared = [category for category in one.scores if category in two.scores]
+    if not shared:
+        return "Whether verdicts changed is unknown: one side keeps no scores of single images."
+    student = two.params.get("headline", "full")
+    tables = {
+        category: thresholds.changed(
+            *(thresholds.table(x.scores[category], student) for x in (one, two))
+        )
+        for category in shared
+    }
+    tables = {category: table for category, table in tables.items() if table is not None}
+    return pd.concat(tables, names=["category", "image"]) if tables else thresholds.NO_CUT
+
+
+def answer(one, two):
+    """`answers.compare` of two runs, on the method of B."""
+    student, pair = two.params.get("headline", "full"), Pair(one, two)
+    shared = [c for c in one.params["categories"] if c in two.params["categories"]]
+    rows = pair.rows[pair.rows.category.isin(shared) & pair.rows.real_defects.astype(bool)]
+    scores = Scores(rows, "image_auroc", pair.draws)
+    _, verdict, *levels = pair.told(scores, student, "segmentation")
+    found, images = pair.answer(scores, student, "segmentation"), flipped(one, two)
+    numbers = f"{found.numbers}; {found.reason}" if found else "no seeds in common"
+    said = f"Is B better? {upper(verdict)}: {numbers}."
+    table = parameters(one, two)
+    return answers.compare(table, student, levels, said, images) + "".join(warnings(one, two))
+
+
+def warnings(one, two):
+    """A sentence for each side whose results are older than its params.yaml."""
+    for side in (one, two):
+        if side.stale:
+            yield (
+                f"\n\n**Careful:** the results of {side.name} were made with other values of "
+                f"{', '.join(side.stale[:5])}; `dvc repro` brings them up to date."
+            )
+
+
+def main(arguments):
+    """The command line; returns the exit status."""
+    before, after = [*arguments, "", ""][:2]
+    name = re.sub(r"[^\w.-]+", "_", f"{before or 'working-tree'}--{after or 'working-tree'}")
+    target = ROOT / "rendered" / "compare" / f"{name}.ipynb"
+    try:
+        both(before, after)  # a wrong name is told before a kernel starts
+        from study import notebook
+        from study.site import notebooks  # seconds to import
+
+        parameters = {"before": before, "after": after}
+        notebook.run(ROOT / "notebooks" / "compare.ipynb", target, parameters)
+        with files.whole(target.with_suffix(".html")) as path:
+            style = (ROOT / "study/site/templates/site.css").read_text(encoding="utf-8")
+            path.write_text(notebooks.alone(target, style), encoding="utf-8")
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    shown = target.relative_to(ROOT)
+    print(f"{shown}, and to read in a browser {shown.with_suffix('.html')}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

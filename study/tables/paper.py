@@ -1,0 +1,282 @@
+"""The paper's tables, quoted, with ours beside them: MVTec AD, all figures in percent.
+
+`test` is the frame of reports/<study>/ablations.csv (values 0..1); only rows on real defects count.
+Quoted figures lie in paper/*.csv, each with its source. Nothing is guessed: what was not run is
+"not measured", what nobody published is "–".
+"""
+
+from functools import cache
+
+import pandas as pd
+
+from study.params import ROOT
+from study.scoring.metrics import METRICS
+from study.tables.format import counted, markdown, plus_minus, signed
+
+CATEGORIES = (
+    *("bottle", "cable", "capsule", "carpet", "grid", "hazelnut", "leather", "metal_nut", "pill"),
+    *("screw", "tile", "toothbrush", "transistor", "wood", "zipper"),
+)
+NAMES = {key: metric.label for key, metric in METRICS.items() if key != "pro"}  # the paper's
+METHOD = ("full", "segmentation")  # student and map that are DeSTSeg itself
+HEAD = "segmentation, "  # and the name of a declared head: its `map` in the tables
+ROUNDING = 0.05  # half of the last digit of a quoted figure
+WITHIN = "within 2 × the paper's standard deviation + 0.05"
+SETTINGS = (
+    "The paper's settings: ResNet-18, 256x256, 1000 + 4000 steps of 32 images; "
+    "where the study's differ, a difference says nothing about the paper."
+)
+NONE, UNKNOWN = "not measured", "–"
+
+
+@cache
+def quoted(name):
+    """The rows of paper/<name>.csv; read once, so never change them in place."""
+    return pd.read_csv(ROOT / "paper" / f"{name}.csv", comment="#")
+
+
+def paper_table4():
+    """The paper's table 4, quoted, indexed by student and map, in percent."""
+    return quoted("table4").set_index(["student", "map"])
+
+
+@cache
+def quoted_rows():
+    """Tables 4 to 6, quoted, indexed by student and map as in ours, in percent."""
+    heads = quoted("tables5_6").drop_duplicates("head").query("head != 'product'")
+    heads = heads.assign(student=METHOD[0], map=HEAD + heads["head"])
+    return pd.concat(
+        [paper_table4(), heads.set_index(["student", "map"])[["image_auroc", "pixel_ap", "iap"]]]
+    )
+
+
+def quoted_method(metric, method="DeSTSeg"):
+    """Quoted mean and deviation of a method, a row for each category and `mean`; NaN: not given.
+
+    Image AUROC by category comes from MambaAD's re-run: the authors give only its mean.
+    """
+    if metric == "image_auroc":
+        table = quoted("table1").assign(category="mean")
+    else:
+        table = quoted("table3" if metric.startswith("iap") else "table2")
+    table = table[table.method == method].set_index("category")
+    found = table.reindex([*CATEGORIES, "mean"]).filter([metric, f"{metric}_std"])
+    if metric == "image_auroc" and method == "DeSTSeg":
+        found[metric] = found[metric].fillna(remeasured("MambaAD")[metric])
+    return found.set_axis(["value", "deviation"], axis=1)
+
+
+def remeasured(source):
+    """Figures of DeSTSeg by `source` (MambaAD or BaoIAD), a row for each category and `mean`."""
+    table = quoted("remeasured")
+    return table[table.source == source].set_index("category").reindex([*CATEGORIES, "mean"])
+
+
+def real(frame):
+    """Rows scored on real defects; an empty frame stays one."""
+    return frame[frame.real_defects.astype(bool)]
+
+
+def rows_of(test, student=METHOD[0], kind=METHOD[1]):
+    """Rows of one student and map on real defects."""
+    return real(test[(test.student == student) & (test["map"] == kind)])
+
+
+def seed_means(rows, metric, categories):
+    """Percent, a Series by seed: the mean over the categories, of the seeds that ran them all.
+
+    Raises ValueError where a category and seed occur twice.
+    """
+    scores = rows.pivot(index="seed", columns="category", values=metric)
+    scores = scores.reindex(columns=list(categories)).astype(float)
+    return scores.dropna().mean(axis=1) * 100
+
+
+def ours(rows, metric, categories):
+    """`93.1 ± 0.4`, mean and deviation over seeds, or "not measured" and how far it got."""
+    means = seed_means(rows, metric, categories)
+    if len(means):
+        return plus_minus(means.mean(), means.std(ddof=1))
+    known = rows[rows[metric].notna() & rows.category.isin(categories)]
+    most = known.groupby("seed").size().max() if len(known) else 0
+    return f"{NONE}: {most} of {len(categories)} categories" if most else NONE
+
+
+def categories_run(rows):
+    """Those of the 15 categories that have rows, in the paper's order."""
+    found = set(rows.category)
+    return [name for name in CATEGORIES if name in found]
+
+
+def applies(test):
+    """Whether this study's categories are among the 15 of MVTec AD."""
+    return len(test) > 0 and set(test.category) <= set(CATEGORIES)
+
+
+def coverage(rows):
+    """`2 of 15 categories, 1 seed`: what was run of what the paper ran (15 and 5)."""
+    run = len(categories_run(rows))
+    return f"{run} of {len(CATEGORIES)} categories, {counted(rows.seed.nunique(), 'seed')}"
+
+
+def show(value, deviation=float("nan")):
+    """A quoted figure as text, `–` where there is none."""
+    return plus_minus(value, deviation) or UNKNOWN
+
+
+def compare(rows, metric, published):
+    """Ours beside quoted figures: a row for each category and `mean`.
+
+    published: value and deviation (NaN: not given) by category. The last column is yes where
+    |ours − quoted| <= 2 × the quoted standard deviation over seeds + 0.05 (quoted figures are
+    rounded), else no; – where no deviation is published. The mean needs all 15 categories.
+    """
+    found = {}
+    for name, (value, deviation) in published.iterrows():
+        members = CATEGORIES if name == "mean" else [name]
+        gap, inside = UNKNOWN, UNKNOWN
+        difference = seed_means(rows, metric, members).mean() - value
+        if not pd.isna(difference):
+            gap = signed(difference)
+            if not pd.isna(deviation):
+                inside = "yes" if abs(difference) <= 2 * deviation + ROUNDING else "no"
+        found[name] = {
+            "ours": ours(rows, metric, members),
+            "paper": show(value, deviation),
+            "difference": gap,
+            WITHIN: inside,
+        }
+    return pd.DataFrame.from_dict(found, orient="index").rename_axis("category")
+
+
+def against_paper(test, metric):
+    """`compare` of the full student's segmentation map with the paper, for a metric of NAMES."""
+    table = compare(rows_of(test), metric, quoted_method(metric))
+    title = "paper (quoted)"
+    if metric == "image_auroc":
+        title = "quoted (categories: MambaAD's re-run; mean: paper)"
+    return table.rename(columns={"paper": title})
+
+
+def pro_table(test):
+    """PRO beside the two published re-measurements; the paper gives none.
+
+    MambaAD's has no deviation; BaoIAD gives the mean over the categories only.
+    """
+    mamba, bao = remeasured("MambaAD"), remeasured("BaoIAD")
+    values = pd.DataFrame({"value": mamba.pro, "deviation": mamba.pro_std})
+    left = compare(rows_of(test), "pro", values).drop(columns=WITHIN)
+    values = pd.DataFrame({"value": bao.pro, "deviation": bao.pro_std})
+    right = compare(rows_of(test), "pro", values).drop(columns="ours")
+    left = left.set_axis(["ours", "MambaAD's re-run (quoted)", "difference from MambaAD"], axis=1)
+    inside = WITHIN.replace("the paper's", "BaoIAD's")
+    right = right.set_axis(["BaoIAD (quoted)", "difference from BaoIAD", inside], axis=1)
+    return left.join(right)
+
+
+def methods(test, categories=CATEGORIES):
+    """Methods x metrics, mean of the categories: quoted from tables 1 to 3; ours in the last row.
+
+    For fewer than 15 categories the means are of the quoted figures of these categories.
+    """
+    whole = len(categories) == len(CATEGORIES)
+    found = {}
+    for method in quoted("table1").method:
+        row = found[f"{method} (quoted)"] = {}
+        for metric, title in NAMES.items():
+            values = quoted_method(metric, method)
+            if whole:
+                row[title] = show(*values.loc["mean"])
+            elif metric == "image_auroc":
+                row[title] = UNKNOWN  # the paper gives the mean of the 15 only
+            else:
+                row[title] = show(values.value[list(categories)].mean(skipna=False))
+    rows = rows_of(test)
+    found["DeSTSeg, ours"] = {t: ours(rows, m, categories) for m, t in NAMES.items()}
+    return pd.DataFrame.from_dict(found, orient="index").rename_axis("method")
+
+
+def beside(found, published):
+    """Columns `<metric> ours`, `<metric> paper (quoted)` for every metric of `published`."""
+    columns = {}
+    for metric in published.columns:
+        columns[f"{NAMES[metric]} ours"] = found[metric]
+        columns[f"{NAMES[metric]} paper (quoted)"] = published[metric].map(show)
+    return pd.DataFrame(columns)
+
+
+def parts(test):
+    """Table 4, the eight rows of students and maps; ours is the mean of the categories run."""
+    published, chosen = paper_table4(), categories_run(real(test))
+    found = {
+        metric: [ours(rows_of(test, *key), metric, chosen) for key in published.index]
+        for metric in published.columns
+    }
+    return beside(pd.DataFrame(found, index=published.index), published)
+
+
+def heads_table(test):
+    """Tables 5 and 6: heads of the full student; `product` is the method.
+
+    With heads measured, `product` is restricted to their categories and seeds.
+    """
+    heads, reference = real(test[test["map"].str.startswith(HEAD)]), rows_of(test)
+    heads = heads.assign(head=heads["map"].str.removeprefix(HEAD))
+    if len(heads):
+        reference = reference.merge(heads[["category", "seed"]].drop_duplicates())
+    published = quoted("tables5_6").drop_duplicates("head").set_index("head")
+    published = published.reindex(dict.fromkeys(["product", *published.index, *heads["head"]]))
+    rows = {name: heads[heads["head"] == name] for name in published.index} | {"product": reference}
+    chosen, metrics = reference.category.unique(), ["image_auroc", "pixel_ap", "iap"]
+    found = {m: [ours(rows[name], m, chosen) for name in published.index] for m in metrics}
+    table = beside(pd.DataFrame(found, index=published.index), published[metrics])
+    table.insert(0, "variant", published.variant.fillna("ours only"))
+    return table
+
+
+def deviations():
+    """Where paper, official code and this study differ, and why: a row for each point."""
+    return quoted("deviations").set_index("point")
+
+
+def within(test):
+    """`yes` or `no` for each measured figure that the paper gives a standard deviation for."""
+    verdicts = pd.concat([against_paper(test, metric)[WITHIN] for metric in NAMES])
+    return verdicts[verdicts != UNKNOWN]
+
+
+def sections(test, answer):
+    """The page's Markdown blocks: headings, `answer`, tables; an empty list off MVTec AD."""
+    if not applies(test):
+        return []
+    run = categories_run(rows_of(test))
+    blocks = [
+        "## Beside the paper (MVTec AD, percent; quoted figures are marked)",
+        f"{answer} {SETTINGS}",
+    ]
+    for metric, title in NAMES.items():
+        blocks += [f"### {title}", markdown(against_paper(test, metric))]
+    blocks += [
+        "### PRO",
+        "The paper gives none. Two groups measured the same method and differ by 8 points; the "
+        "notebook `pro` shows what in the computation makes such a difference.",
+        markdown(pro_table(test)),
+        "### Published methods, quoted from the paper's tables 1 to 3: mean of 15 categories",
+        markdown(methods(test)),
+    ]
+    if 0 < len(run) < len(CATEGORIES):
+        blocks += [
+            f"The same for the categories run ({', '.join(run)}), from the quoted figures of each:",
+            markdown(methods(test, run)),
+        ]
+    return [
+        *blocks,
+        "### Table 4: which parts matter",
+        f"Ours: mean of the {len(run)} categories run; the paper: mean of {len(CATEGORIES)}.",
+        markdown(parts(test)),
+        "### Tables 5 and 6: loss and input of the segmentation network",
+        "`product` is the method itself, on the same categories and seeds as the other heads.",
+        markdown(heads_table(test)),
+        "### Where paper, official code and this study differ",
+        markdown(deviations()),
+    ]

@@ -1,0 +1,112 @@
+"""A finished run as git keeps it: parameters and tables of a commit, branch, tag or experiment.
+
+Read from params.yaml, dvc.lock and reports/<study>/ of the revision; nothing is checked out.
+"""
+
+import io
+import re
+import subprocess
+from typing import NamedTuple
+
+import pandas as pd
+import yaml
+
+from study.params import ROOT
+from study.scoring.scores import load_scores
+from study.scoring.thresholds import FACTS
+
+RUN = "run `dvc repro` there and commit, or name another revision"
+
+
+class Experiment(NamedTuple):
+    """One run: flat parameters, test rows of networks and baseline, scores by image by category."""
+
+    name: str
+    params: dict
+    rows: pd.DataFrame
+    scores: dict
+    stale: list  # keys of params.yaml whose value is not the one that the results were made with
+
+
+def _git(root, *arguments):
+    run = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, check=False)
+    return run.stdout.decode() if run.returncode == 0 else None
+
+
+def resolve(name, root=ROOT):
+    """The commit that `name` stands for; None for the working tree, whose name is empty.
+
+    Raises ValueError for a name that git and DVC do not know, or that several experiments bear.
+    """
+    if not name:
+        return None
+    if found := _git(root, "rev-parse", "--verify", "-q", "--end-of-options", f"{name}^{{commit}}"):
+        return found.strip()
+    # DVC keeps an experiment as refs/exps/<commit it began from, 2 and 38 digits>/<name>.
+    listed = _git(root, "for-each-ref", "--format=%(objectname) %(refname)", "refs/exps") or ""
+    matches = re.findall(rf"(\w+) refs/exps/\w\w/\w+/{re.escape(name)}\n", listed)
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        raise ValueError(f"{name!r} names {len(matches)} experiments: give one of {matches}")
+    raise ValueError(
+        f"no revision {name!r}: give a commit, branch, tag or the name of an experiment "
+        "(`dvc exp list --all-commits`)"
+    )
+
+
+def _read(commit, path, root):
+    """Text of a file in the commit, or in the working tree; None if it is not there."""
+    if commit:
+        return _git(root, "show", f"{commit}:{path}")
+    return (root / path).read_text(encoding="utf-8") if (root / path).is_file() else None
+
+
+def flat(tree, prefix=""):
+    """{"students.full.steps": 400, ...} of nested mappings; an empty one has no keys to name."""
+    if not isinstance(tree, dict):
+        return {prefix[:-1]: tree}
+    return {k: v for key in tree for k, v in flat(tree[key], f"{prefix}{key}.").items()}
+
+
+def _stale(lock, params, tree):
+    """Keys that dvc.lock recorded with another value, for the items of the declared grid."""
+    names = [*tree.get("students", {}), *tree.get("heads", {})]
+    keys = {f"{c}-{n}-{s}" for c in tree["categories"] for n in names for s in tree["seeds"]}
+    keys |= {"", *tree["categories"]}
+    used = {}
+    for stage, record in (yaml.safe_load(lock or "") or {}).get("stages", {}).items():
+        if stage.partition("@")[2] in keys:
+            for section, value in record.get("params", {}).get("params.yaml", {}).items():
+                used |= flat(value, f"{section}.")
+    return sorted(key for key, value in used.items() if params.get(key, value) != value)
+
+
+def load(name, root=ROOT):
+    """The experiment at a revision. Raises ValueError where it is unknown or has no results."""
+    commit, called = resolve(name, root), name or "working tree"
+    if not (text := _read(commit, "params.yaml", root)):
+        raise ValueError(f"{called}: there is no params.yaml")
+    tree = yaml.safe_load(text)
+    folder, params = f"reports/{tree['study']}", flat(tree)
+
+    def frame(path, read=pd.read_csv):
+        found = _read(commit, f"{folder}/{path}.csv", root)
+        return read(io.StringIO(found)) if found else None
+
+    def images(category):
+        one, other = (frame(f"scores/{category}{of}", load_scores) for of in ("", "-baseline"))
+        if one is None or "drawn" not in one or other is None:  # older runs kept less
+            return one if one is not None and "drawn" in one else None
+        return one.join(other.drop(columns=FACTS))
+
+    if (test := frame("ablations")) is None:
+        raise ValueError(f"{called}: no results, {folder}/ablations.csv is not there; {RUN}")
+    baseline = frame("baseline")
+    frames = [test] + ([] if baseline is None else [baseline[baseline.split == "test"]])
+    scores = {category: images(category) for category in tree["categories"]}
+    scores = {category: table for category, table in scores.items() if table is not None}
+    stale = _stale(_read(commit, "dvc.lock", root), params, tree)
+    rows = pd.concat([one for one in frames if len(one)] or frames[:1], ignore_index=True)
+    rows = rows.sort_values("real_defects", ascending=False, kind="stable")
+    return Experiment(called, params, rows, scores, stale)

@@ -1,0 +1,270 @@
+"""The optimiser's loop, both phases on tiny networks, and what is kept of them."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from runs import (
+    IMAGES,
+    PARAMS,
+    SIZE,
+    TEXTURES,
+    identical,
+    network_of,
+    state,
+    student_of,
+    tiny,
+)
+
+from lib import devices, networks, training
+from lib.batches import Batches, to_arrays
+from lib.fast.graph import Captured
+from lib.inference import anomaly_maps
+from lib.networks import INPUTS, SegmentationNetwork, Student, input_channels
+from lib.training import optimise
+from study import params
+
+# The loop
+
+
+@pytest.fixture(autouse=True)
+def plain_calls(monkeypatch):
+    """Every step runs its Python code, where these tests look."""
+    monkeypatch.setattr(Captured, "PLAIN", 10**9)
+
+
+def loop(step_loss, groups, chosen, rule=PARAMS.optimiser, name="test"):
+    """`optimise` on plain weights: [(weight, learning rate)]."""
+    weights = torch.nn.ParameterList([weight for weight, _ in groups])
+    groups = [([weight], rate) for weight, rate in groups]
+    batches = Batches(IMAGES, TEXTURES, 1, PARAMS, "any", 0)
+    settings = replace(PARAMS, optimiser=rule)
+    return optimise(step_loss, weights, groups, chosen, settings, batches, "loop", name)
+
+
+def rates_and_history(schedule):
+    """The rate of each of 100 steps, read off a weight whose gradient is 1, and the history."""
+    weight, path = torch.nn.Parameter(torch.tensor([2.0])), []
+    chosen = replace(PARAMS.segmentation, steps=100, schedule=schedule)
+    plain = replace(PARAMS.optimiser, momentum=0.0, weight_decay=0.0)
+
+    def step_loss():
+        path.append(weight.detach().clone())
+        return weight.sum()
+
+    history = loop(step_loss, [(weight, 0.1)], chosen, plain)
+    return -torch.cat([*path, weight.detach()]).diff(), history
+
+
+def test_constant_rate():
+    rates, history = rates_and_history("constant")
+    torch.testing.assert_close(rates, torch.full((100,), 0.1), atol=1e-5, rtol=0)
+    assert [step for step, _ in history] == list(range(2, 101, 2))
+    assert history[0][1] == pytest.approx(1.9)  # the loss before the second step
+
+
+def test_cosine_rate_ends_near_zero():
+    rates, _ = rates_and_history("cosine")
+    assert rates[0].item() == pytest.approx(0.1, abs=1e-4)
+    assert rates[50].item() == pytest.approx(0.05, abs=1e-4)
+    assert rates[-1].item() < 1e-4
+    assert (rates.diff() < 1e-5).all()
+
+
+def test_momentum_and_weight_decay():
+    weight = torch.nn.Parameter(torch.tensor([1.0]))
+    chosen = replace(PARAMS.segmentation, steps=2, schedule="constant")
+    rule = replace(PARAMS.optimiser, momentum=0.5, weight_decay=0.2)
+    loop(lambda: weight.sum(), [(weight, 0.1)], chosen, rule)
+    first = 1 + 0.2 * 1.0
+    second = 0.5 * first + 1 + 0.2 * (1 - 0.1 * first)
+    assert weight.item() == pytest.approx(1 - 0.1 * first - 0.1 * second)
+
+
+def test_groups_have_their_own_rate():
+    a, b = (torch.nn.Parameter(torch.zeros(1)) for _ in range(2))
+    chosen = replace(PARAMS.segmentation, steps=1, schedule="constant")
+    loop(lambda: (a + b).sum(), [(a, 0.1), (b, 0.01)], chosen)
+    assert (a.item(), b.item()) == pytest.approx((-0.1, -0.01))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_loss_that_is_no_number(value):
+    weight = torch.nn.Parameter(torch.tensor([1.0]))
+    with pytest.raises(
+        FloatingPointError, match=r"phase x: the loss is (nan|inf) at step 1; lower"
+    ):
+        loop(lambda: weight.sum() * value, [(weight, 0.1)], PARAMS.segmentation, name="phase x")
+
+
+# The two phases
+
+
+@pytest.fixture(scope="module")
+def student(teacher):
+    return student_of(teacher)[0]
+
+
+def test_phase_1_changes_the_student_only(teacher):
+    before = state(teacher)
+    student, history = student_of(teacher)
+    assert identical(teacher, before)
+    assert not student.training
+    assert [step for step, _ in history] == [1, 2]
+    torch.manual_seed(0)
+    untrained = Student(teacher.channels, True, 8)
+    changed = [
+        name
+        for (name, a), b in zip(student.named_parameters(), untrained.parameters(), strict=True)
+        if not torch.equal(a.cpu(), b)
+    ]
+    assert len(changed) == len(list(student.parameters()))
+    assert student.stem[1].running_mean.any()  # batch-norm in training mode
+
+
+def test_phase_2_changes_the_segmentation_network_only(teacher, student):
+    before = state(teacher), state(student)
+    network, history = network_of(teacher, student)
+    assert identical(teacher, before[0])  # batch-norm statistics too
+    assert identical(student, before[1])
+    assert all(p.grad is None for p in teacher.parameters())
+    assert not student.training and not network.training
+    assert len(history) == 2
+    torch.manual_seed(0)
+    untrained = SegmentationNetwork(sum(teacher.channels), 8)
+    for a, b in zip(network.parameters(), untrained.parameters(), strict=True):
+        assert not torch.equal(a.cpu(), b)
+
+
+def test_same_seed_gives_the_same_weights(teacher, student):
+    torch.manual_seed(99)
+    torch.rand(7)
+    again, _ = student_of(teacher)
+    assert identical(again, state(student))
+    assert not identical(student_of(teacher, seed=1)[0], state(student))
+    first = state(network_of(teacher, student)[0])
+    torch.rand(7)
+    assert identical(network_of(teacher, again)[0], first)
+
+
+@pytest.mark.parametrize("kind", INPUTS)
+def test_every_input_of_the_segmentation_network_trains(teacher, student, kind):
+    chosen = replace(PARAMS, heads={"other": params.Head(input=kind, l1_weight=0.5)}).head("other")
+    network, history = network_of(teacher, student, settings=chosen)
+    assert [step for step, _ in history] == [1, 2]
+    channels = input_channels(teacher.channels, kind)
+    assert network.shape == {"inputs": channels, "channels": 8}
+    assert network.residual[0].conv1.in_channels == channels
+    torch.manual_seed(0)
+    untrained = state(SegmentationNetwork(channels, 8).to(devices.device()))
+    assert not any(torch.equal(p, untrained[name]) for name, p in network.named_parameters())
+    maps = anomaly_maps(teacher, student, network, IMAGES, kind)
+    assert np.isfinite(maps).all() and maps[1].shape == (5, SIZE // 4, SIZE // 4)
+
+
+def test_the_head_alone_tells_the_losses_apart(teacher, student):
+    method = PARAMS.segmentation
+    (_, with_l1), (_, without), (_, again) = (
+        network_of(teacher, student, settings=settings)
+        for settings in (method, replace(method, l1_weight=0.0), None)
+    )
+    assert with_l1 == again and without[0][1] < with_l1[0][1]
+
+
+def recorded(monkeypatch, name, argument, seen):
+    """Note in `seen` the types of what the loss `name` is given."""
+    loss = getattr(training, name)
+
+    def recording(*arguments):
+        answer = arguments[argument]
+        seen.extend(x.dtype for x in (answer if isinstance(answer, list) else [answer]))
+        return loss(*arguments)
+
+    monkeypatch.setattr(training, name, recording)
+
+
+def test_bf16_is_for_the_forward_passes_only(teacher, student, monkeypatch):
+    seen = []
+    recorded(monkeypatch, "cosine_distance_loss", 1, seen)
+    for name in ("focal_loss", "l1_loss"):
+        recorded(monkeypatch, name, 0, seen)
+    halved = replace(PARAMS, arithmetic=replace(PARAMS.arithmetic, precision="bf16"))
+    trained, history = student_of(teacher, chosen=halved)
+    network, more = network_of(teacher, student, chosen=halved)
+    assert len(seen) == 2 * (3 + 1 + 1) and set(seen) == {torch.float32}
+    assert all(p.dtype == torch.float32 for n in (trained, network) for p in n.parameters())
+    whole = [*student_of(teacher)[1], *network_of(teacher, student)[1]]
+    for (step, loss), (_, expected) in zip([*history, *more], whole, strict=True):
+        assert loss != expected and loss == pytest.approx(expected, rel=0.05), step
+
+
+@pytest.mark.parametrize("name", ["plain", "denoising", "encoder_decoder", "full"])
+def test_what_the_student_sees(teacher, monkeypatch, name):
+    build, students, seen, targets = networks.Student, [], [], []
+
+    def recording(*arguments):
+        students.append(build(*arguments))
+        students[0].register_forward_pre_hook(lambda _, x: seen.append(x[0].clone()))
+        return students[0]
+
+    monkeypatch.setattr(training, "Student", recording)
+    hook = teacher.register_forward_pre_hook(lambda _, x: targets.append(x[0].clone()))
+    student_of(teacher, name)
+    hook.remove()
+    chosen = PARAMS.students[name]
+    batches = Batches(IMAGES, TEXTURES, chosen.batch_size, PARAMS, "any", 0)
+    differences = 0
+    for by_teacher in targets:
+        normal, corrupted, _ = next(batches)
+        torch.testing.assert_close(by_teacher, teacher.normalise(normal))
+        expected = [corrupted] if chosen.denoising else [corrupted, normal]  # the last one trains
+        for image in expected:
+            torch.testing.assert_close(seen.pop(0), teacher.normalise(image))
+        differences += not torch.equal(normal, corrupted)
+    assert not seen and differences  # or the test says nothing
+    assert bool(len(students[0].decoder)) == chosen.encoder_decoder
+
+
+@pytest.mark.parametrize("name", ["plain", "full"])
+def test_images_that_never_change_are_shown_to_the_teacher_once(teacher, monkeypatch, name):
+    still, batches = tiny(flips=False, rotation={"default": "none"}), []
+    hook = teacher.register_forward_pre_hook(lambda _, x: batches.append(len(x[0])))
+    once, history = student_of(teacher, name, chosen=still)
+    assert batches == [len(IMAGES)]
+    monkeypatch.setattr(Batches, "augmented", True)
+    every_step, expected = student_of(teacher, name, chosen=still)
+    assert batches == [len(IMAGES), 3, 3]
+    hook.remove()
+    assert [loss for _, loss in history] == pytest.approx([x for _, x in expected], rel=1e-3)
+    pairs = zip(once.parameters(), every_step.parameters(), strict=True)
+    assert all(torch.allclose(a, b, atol=1e-3) for a, b in pairs)
+
+
+def test_training_lowers_the_loss(teacher):
+    longer = replace(PARAMS.students["full"], steps=20, learning_rate=0.05)
+    chosen = replace(PARAMS, students=PARAMS.students | {"full": longer})
+    _, history = student_of(teacher, chosen=chosen)
+    assert history[-1][1] < 0.8 * history[0][1]
+
+
+# What is kept
+
+
+def test_make_teacher():
+    chosen = replace(PARAMS.teacher, backbone="resnet10t", weights="random")
+    before = torch.get_num_threads()
+    try:
+        one = replace(PARAMS.arithmetic, threads=1)
+        teacher = training.make_teacher(replace(PARAMS, teacher=chosen, arithmetic=one))
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
+    assert teacher.channels == [64, 128, 256]
+
+
+def test_images_to_tensors_and_back():
+    images = IMAGES[:2]
+    tensors = devices.to_device(images)
+    assert tensors.shape == (2, 1, SIZE, SIZE)
+    assert np.array_equal(to_arrays(tensors), images)

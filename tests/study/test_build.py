@@ -1,0 +1,465 @@
+"""The site of a small made-up study: its files, and, where there is Chromium, what it does."""
+
+import json
+import re
+import shutil
+from dataclasses import replace
+from urllib.parse import unquote
+
+import numpy as np
+import pytest
+import yaml
+from bs4 import BeautifulSoup
+from test_ablations import baseline_rows, draws_of, make_tables, rows
+from test_notebooks import write_notebook
+from test_scores import SETTINGS, category, maps_of
+
+from study import params
+from study.scoring import thresholds
+from study.scoring.scores import MAPS, Scored, View, save, score, scores_path
+from study.site import build
+from study.tables import ablations
+from study.tables.format import signed
+
+TOY = replace(SETTINGS, study="toy", categories=("nut", "bolt"), seeds=(0, 1))
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+FLAGS = [
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    "--disable-dev-shm-usage",  # small in containers
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+]
+PHONE, DESK = {"width": 360, "height": 740}, {"width": 1200, "height": 900}
+
+
+def make_study(root, settings, frame=None, nearest=None, **kind):
+    """Reports, notebooks and results as a run leaves them; bolt has masks of real defects.
+
+    kind: options of test_evaluation.category.
+    """
+    reports = root / "reports" / settings.study
+    frame = rows() if frame is None else frame
+    tables = make_tables(frame, nearest, student=settings.headline)
+    ablations.save_tables(tables, reports, settings.claims.smallest)
+    (reports / "README.md").write_text(ablations.page(settings, tables, []))
+    record = f"Code: commit `{COMMIT}`; parameters: x; rows `{ablations.fingerprint(reports)}`"
+    (reports / "run.md").write_text(f"# How it was run\n\n{record}\n\n| a | b |\n|---|---|\n")
+    shutil.copyfile(params.ROOT / "params.yaml", root / "params.yaml")
+    for name in ("ablations", "figures-nut", "figures-bolt", "unknown-kind"):
+        write_notebook(root / "rendered" / settings.study / f"{name}.ipynb", f"About {name}?")
+    (root / "results" / "dataset").mkdir(parents=True)
+    for name in settings.categories:
+        held_out = replace(category(**{"real_masks": name == "bolt"} | kind), category=name)
+        held_out.save(root / "results" / "dataset" / f"{name}.npz")
+        items = []
+        for student in settings.students:
+            for seed in settings.seeds:
+                for phase in ("student", "segmentation"):
+                    folder = root / "results" / phase / name / f"{student}-{seed}"
+                    folder.mkdir(parents=True)
+                    (folder / "history.csv").write_text("step,loss\n1,2.0\n2,1.0\n3,0.5\n")
+                both = {kind: maps_of(held_out, seed + n, 1.4) for n, kind in enumerate(MAPS)}
+                np.savez(folder / "maps.npz", **both)
+                item = {"student": student, "seed": seed}
+                items += [(item | {"map": kind}, maps) for kind, maps in both.items()]
+        images = score(held_out, items, settings).images
+        for stage, found in (("evaluation", frame), ("baseline", tables.baseline)):
+            found = found[found.category == name]
+            scored = Scored(found, images, draws_of(found))
+            kept = scores_path(settings, name, root)
+            save(scored, root / "results" / stage / name, kept)
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    root = tmp_path_factory.mktemp("study")
+    make_study(root, TOY)
+    return root
+
+
+@pytest.fixture(scope="module")
+def built(study):
+    build.Site(TOY, study, study / "site").build()
+    return study / "site"
+
+
+def pages(folder):
+    return {p.relative_to(folder).as_posix(): BeautifulSoup(p.read_text(), "html.parser")
+            for p in sorted(folder.rglob("*.html"))}  # fmt: skip
+
+
+def bytes_of(folder):
+    return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+# --- files ---
+
+
+def test_pages(built):
+    assert set(pages(built)) == {
+        *("index.html", "gallery.html", "run.html", "category-nut.html", "category-bolt.html"),
+        *(f"notebooks/{n}.html" for n in ("ablations", "figures-nut", "figures-bolt")),
+    }
+
+
+def test_nothing_is_loaded_from_elsewhere(built):
+    for name, page in pages(built).items():
+        for node in page.find_all(True):
+            for key in ("src", "srcset", "poster", "data", "action", "style"):
+                assert "//" not in node.get(key, "").split("base64,")[0], (name, node)
+            if node.name == "link":
+                assert not re.match(r"(\w+:)?//", node["href"]), (name, node)
+    for name in ("site.css", "site.js"):
+        text = (built / name).read_text().replace("http://www.w3.org/2000/svg", "")
+        assert not re.search(r"https?:|@import|url\(\s*[\"']?//|\bfetch\(|XMLHttp", text), name
+
+
+def test_every_link_resolves(built):
+    found = pages(built)
+    for name, page in found.items():
+        for node in page.find_all(["a", "link", "script", "img"]):
+            target = node.get("href") or node.get("src") or ""
+            if not target or re.match(r"https?:|data:", target):
+                continue
+            path, _, fragment = unquote(target).partition("#")
+            here = (built / name).parent / path if path else built / name
+            assert here.resolve().is_file(), (name, target)
+            if fragment and "=" not in fragment:  # a filter of the gallery is no place
+                other = found[here.resolve().relative_to(built.resolve()).as_posix()]
+                assert other.find(id=fragment), (name, target)
+
+
+def test_sheets_that_the_script_asks_for_exist(built):
+    for name in TOY.categories:
+        for kind in ("image", "mask", *MAPS):
+            assert (built / "images" / f"{name}-{kind}.webp").is_file()
+
+
+def test_it_is_small(built):
+    """Under 5 MB for the quick study, whose notebooks take 1.4 and whose sheets 0.6 of them."""
+    assert sum(map(len, bytes_of(built).values())) < 300_000
+    quick = params.ROOT / "site" / "quick"
+    assert sum(map(len, bytes_of(quick).values())) < 5e6  # 0 where it was not built
+
+
+def test_a_study_of_the_papers_benchmark_stands_beside_the_paper(study, tmp_path):
+    """Categories of MVTec AD get a page with the quoted tables."""
+    frame = rows(categories=("screw", "bottle"))
+    toy = build.Site(TOY, study, tmp_path)
+    toy.tables = make_tables(frame, baseline_rows(categories=("screw", "bottle")))
+    toy.record()
+    page = pages(tmp_path)["paper.html"]
+    assert len(page.find_all("table")) > 5 and "not measured" in page.get_text()
+    assert "13 of MVTec AD's 15 categories." in list(build.not_measured(TOY, toy.tables))
+
+
+def test_ids_are_unique_and_every_page_has_one_title(built):
+    for name, page in pages(built).items():
+        ids = [node["id"] for node in page.find_all(id=True)]
+        assert len(ids) == len(set(ids)), name
+        assert len(page.find_all("h1")) == 1 and page.html["lang"] == "en" and page.title, name
+
+
+def test_equal_results_give_equal_bytes(study, built, tmp_path):
+    build.Site(TOY, study, tmp_path / "again").build()
+    assert bytes_of(tmp_path / "again") == bytes_of(built)
+
+
+def test_a_rebuilt_site_keeps_no_page_of_the_last(study, tmp_path):
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "old.html").write_text("old")
+    build.Site(TOY, study, tmp_path / "site").build()
+    assert not (tmp_path / "site" / "old.html").exists()
+
+
+def test_the_first_question_is_answered_first(built):
+    page = pages(built)["index.html"]
+    first = page.select_one("main h3")
+    assert first.get_text() == "Does denoising help here?"
+    # test_report's rows: with a decoder +1 in every seed; pixel AP and IAP are all equal.
+    words = first.find_next("p", class_="verdict").get_text()
+    assert words.startswith("Yes for image AUROC; no difference beyond 0.5 points for pixel AP")
+    sentence = first.find_next("p", class_="verdict").find_next("p").get_text()
+    assert "Yes: +1.0 points [+1.0, +1.0] over seeds, [+1.0, +1.0] over images" in sentence
+    assert "as in the paper (+0.9)" in sentence
+    assert "at least 0.5 points" in page.find(id="claims").find_parent("section").get_text()
+    lead = page.select_one(".lead").get_text()
+    assert "The full method reaches 59.2 [59.2, 59.2] percent image AUROC" in lead
+    assert len(page.select("main .claim")) == 5
+
+
+def test_every_table_of_numbers_says_what_it_is(built):
+    for name in ("index.html", "category-nut.html"):
+        for caption in pages(built)[name].find_all("caption"):
+            text = caption.get_text()
+            for words in ("Benchmark: toy", "2 seeds (0, 1)", "Toy CPU"):
+                assert words in text, (name, text)
+
+
+def test_evidence_names_parameters_commit_and_notebook(built):
+    for name in ("index.html", "category-nut.html", "gallery.html"):
+        for line in pages(built)[name].select(".evidence"):
+            targets = [link["href"] for link in line.find_all("a")]
+            assert any("#params-" in target for target in targets), name
+            assert "run.html#commit" in targets and targets[-1].startswith("notebooks/"), name
+            assert COMMIT[:10] in line.get_text()
+
+
+def test_every_parameter_is_printed_under_its_key(built):
+    page = pages(built)["run.html"]
+    text = (params.ROOT / "params.yaml").read_text()
+    for key in yaml.safe_load(text):
+        assert page.find(id=f"params-{key}").find_next("pre").get_text().startswith(f"{key}:")
+    assert "\n".join(pre.get_text() for pre in page.find_all("pre")).split() == text.split()
+
+
+def test_a_record_of_another_run_is_not_quoted(tmp_path):
+    (tmp_path / "README.md").write_text("# Study\n\n400 steps.\n\nmore\n")
+    (tmp_path / "ablations.csv").write_text("a,b\n")
+    assert build.record(tmp_path) == ("400 steps.", None, "")
+    known = ablations.fingerprint(tmp_path)
+    (tmp_path / "run.md").write_text(f"# How\n\ncommit `{COMMIT}`, rows `{known}`\n")
+    assert build.record(tmp_path)[1] == COMMIT
+    (tmp_path / "ablations.csv").write_text("a,b\n1,2\n")
+    assert build.record(tmp_path) == ("400 steps.", None, "")
+
+
+def test_a_smoke_run_says_so_on_every_page(tmp_path):
+    smoke = replace(TOY, study="toy_smoke")
+    make_study(tmp_path, smoke)
+    build.Site(smoke, tmp_path, tmp_path / "site").build()
+    for name, page in pages(tmp_path / "site").items():
+        banner = page.main.find(True)
+        assert "A smoke run, not a result" in banner.get_text(), name
+
+
+def test_what_was_not_measured_is_said(built):
+    text = pages(built)["index.html"].find(id="open").find_parent("section").get_text()
+    for words in ("MVTec AD", "No pixel metrics on toy: ", "tables 5 and 6"):
+        assert words in text
+
+
+OPTIONAL = {
+    "no masks": {"frame": lambda: rows().assign(**dict.fromkeys(PIXELS)), "real_masks": False},
+    "no validation": {"frame": lambda: rows().query("split == 'test'"), "validation": False},
+    "no drawn defects": {"frame": lambda: rows().query("real_defects"), "drawn": False},
+    "nothing to test in bolt": {"frame": lambda: rows(categories=("nut",))},
+    "nothing to test": {"frame": lambda: rows()[:0]},
+    "no baseline": {"nearest": lambda: baseline_rows()[:0]},
+    "one seed": {"frame": lambda: rows(seeds=(0,)), "seeds": (0,)},
+    "one student": {"frame": lambda: rows().query("student == 'plain'"), "headline": "plain",
+                    "students": {"plain": TOY.students["plain"]}},
+}  # fmt: skip
+PIXELS = ("pixel_auroc", "pixel_ap", "pro", "iap", "iap90")
+
+
+@pytest.mark.parametrize("case", OPTIONAL)
+def test_every_optional_input_may_be_missing(case, tmp_path):
+    given = {key: value() if callable(value) else value for key, value in OPTIONAL[case].items()}
+    settings = {k: given.pop(k) for k in ("seeds", "headline", "students") if k in given}
+    settings = replace(TOY, **settings)
+    make_study(tmp_path, settings, **given)
+    build.Site(settings, tmp_path, tmp_path / "site").build()
+    found = pages(tmp_path / "site")
+    assert {"index.html", "category-nut.html", "category-bolt.html"} <= set(found)
+    assert "nan" not in found["index.html"].get_text().replace("nano", "")
+    galleries = json.loads(found["gallery.html"].find(id="galleries").string)
+    chosen = {level is None for one in galleries for level in one["threshold"].values()}
+    assert chosen == {case == "no validation"}
+
+
+def test_parameter_blocks():
+    text = "# about\n# more\n\na: 1 # x\nb:\n  c: 2\n\n  d: 3\n"
+    found = [("about", "# about\n# more"), ("a", "a: 1 # x"), ("b", "b:\n  c: 2\n\n  d: 3")]
+    assert list(build.parameter_blocks(text)) == found
+
+
+def test_words():
+    assert [signed(v) for v in (0.94, -0.06, -0.04, 0.0)] == ["+0.9", "-0.1", "0.0", "0.0"]
+    assert build.plain("encoder_decoder") == "encoder decoder"
+    assert build.plain("nearest_neighbour_3") == "nearest neighbour, level 3"
+    assert "</script" not in build.embedded({"a": "</script>"})
+
+
+# --- behaviour, in a browser ---
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    path = shutil.which("chromium") or shutil.which("chromium-browser")
+    if path is None:
+        pytest.skip("no Chromium here (Debian: apt-get install chromium)")
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=path, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(chromium, built):
+    """visit(page, size, scheme) opens it from disk; at the end nothing may have gone wrong."""
+    faults, contexts = [], []
+
+    def go(name, size=DESK, scheme="light"):
+        contexts.append(chromium.new_context(viewport=size, color_scheme=scheme))
+        page = contexts[-1].new_page()
+        page.set_default_timeout(60_000)  # a busy machine is no fault
+        page.on("console", lambda message: faults.append(message.text))
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.on("requestfailed", lambda request: faults.append(request.url))
+        page.on("request", lambda request: faults.append(request.url)
+                if not request.url.startswith(("file:", "data:")) else None)  # fmt: skip
+        page.goto(f"{built.resolve().as_uri()}/{name}")
+        return page
+
+    yield go
+    for context in contexts:
+        context.close()
+    assert not faults
+
+
+ALL = ("index.html", "category-nut.html", "gallery.html", "run.html", "notebooks/ablations.html")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", ALL)
+def test_everybody_can_read_it(visit, name, scheme):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+    page = visit(name, scheme=scheme)
+    for details in page.query_selector_all("details"):
+        details.evaluate("node => node.open = true")
+    found = axe.Axe().run(page, options={"preload": False})  # else it asks for the CSS itself
+    assert found.violations_count == 0, found.generate_report()
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_phone_scrolls_down_only(visit, name):
+    page = visit(name, PHONE)
+    for details in page.query_selector_all("details"):
+        details.evaluate("node => node.open = true")
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+
+
+def test_the_answer_stands_on_the_first_screen(visit):
+    for size in (PHONE, DESK):
+        box = visit("index.html", size).locator("#denoising .verdict").bounding_box()
+        assert box["y"] + box["height"] <= size["height"]
+
+
+def test_tables_sort_by_click_and_by_key(visit):
+    page = visit("index.html")
+    table = page.locator("table.sortable", has=page.locator("caption", has_text="on real defects."))
+    head = table.locator("th", has_text="nut test")
+    column = table.locator("tbody tr td:nth-child(3)")
+
+    def numbers():
+        return [float(text.split()[0]) for text in column.all_inner_texts()]
+
+    assert head.get_attribute("aria-sort") == "none"
+    head.get_by_role("button").click()
+    assert numbers() == sorted(numbers(), reverse=True)
+    assert head.get_attribute("aria-sort") == "descending"
+    page.keyboard.press("Enter")  # the button has the focus
+    assert numbers() == sorted(numbers()) and head.get_attribute("aria-sort") == "ascending"
+    paper = table.locator("th", has_text="paper")
+    paper.get_by_role("button").press("Space")
+    assert head.get_attribute("aria-sort") == "none"
+    assert table.locator("tbody tr").last.locator("td").last.inner_text() == "–"
+
+
+def test_curves_tell_their_values(visit):
+    page = visit("category-nut.html")
+    chart = page.locator("figure.chart").first
+    assert "at false-positive rate 0.1" in chart.locator(".values").inner_text()
+    chart.locator("svg").first.hover()  # its middle
+    text = chart.locator(".values").inner_text()
+    assert "at false-positive rate 0.1\n" not in text
+    slider = chart.get_by_role("slider")
+    slider.focus()
+    page.keyboard.press("End")
+    said = slider.get_attribute("aria-valuetext")
+    assert said == "false-positive rate 1: cosine 1, segmentation 1"
+
+
+def expected(study, kind, name="nut"):
+    """Outcome of each real test image, by scores.py."""
+    view = View.load(name, TOY, study)
+    scores = view.scores(0, kind)
+    words = thresholds.outcomes(scores, view.held_out.labels, view.cut(scores))[view.real]
+    translated = {
+        "true positive": "hit",
+        "false negative": "miss",
+        "false positive": "false-alarm",
+        "true negative": "correct-rejection",
+    }
+    return dict(zip(view.held_out.names[view.real], map(translated.get, words), strict=True))
+
+
+def shown(page):
+    items = page.locator("#images > li").all()
+    return {i.get_attribute("data-name"): i.get_attribute("data-outcome") for i in items}
+
+
+def test_gallery_begins_with_the_validation_threshold(visit, study):
+    page = visit("gallery.html")
+    assert shown(page) == expected(study, "segmentation")
+    assert "from validation" in page.locator("#value").inner_text()
+    page.get_by_label("Score from").select_option("cosine")
+    assert shown(page) == expected(study, "cosine")
+
+
+def test_threshold_changes_outcomes(visit, study):
+    page = visit("gallery.html")
+    slider = page.locator("#threshold")
+    slider.focus()
+    page.keyboard.press("Home")
+    assert set(shown(page).values()) == {"hit", "false-alarm"}
+    page.keyboard.press("End")
+    assert set(shown(page).values()) == {"miss", "correct-rejection"}
+    status = page.get_by_role("status").inner_text()
+    assert "0 hits, 3 misses, 0 false alarms, 6 correct rejections" in status
+    assert "3 misses" in slider.get_attribute("aria-valuetext")
+    page.get_by_role("button", name="Back to the first threshold").click()
+    assert shown(page) == expected(study, "segmentation")
+
+
+def test_filters(visit, study):
+    page = visit("gallery.html")
+    page.get_by_label("Correct rejection").uncheck()
+    page.get_by_label("False alarm").uncheck()
+    whole = expected(study, "segmentation")
+    assert shown(page) == {k: v for k, v in whole.items() if v in ("hit", "miss")}
+    for box in ("Correct rejection", "False alarm"):
+        page.get_by_label(box).check()
+    page.get_by_label("Defect type").select_option("drawn_crack")
+    assert len(shown(page)) == 3
+    assert page.locator(".tile.none").count() == 0, "drawn defects have masks"
+    page.get_by_label("Defect type").select_option("scratch")
+    assert page.locator(".tile.none").count() == 3, "real ones have none here"
+    page.get_by_label("Category").select_option("bolt")
+    assert shown(page) == expected(study, "segmentation", name="bolt")
+    assert page.locator(".tile.none").count() == 0
+
+
+def test_a_link_can_ask_for_a_category_and_an_outcome(visit, study):
+    page = visit("gallery.html#category=bolt&outcome=false-alarm")
+    whole = expected(study, "segmentation", name="bolt")
+    assert shown(page) == {k: v for k, v in whole.items() if v == "false-alarm"}
+
+
+def test_the_keyboard_reaches_content_and_shows_where_it_is(visit):
+    page = visit("index.html")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    page.keyboard.press("Tab")
+    outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+    assert page.evaluate("document.activeElement.className") == "brand" and outline == "solid"
+
+
+def test_pages_can_be_read_without_script(chromium, built):
+    context = chromium.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(f"{built.resolve().as_uri()}/index.html")
+    assert page.locator("#denoising .verdict").is_visible()
+    assert page.locator("table.sortable tbody tr").count() > 10
+    context.close()

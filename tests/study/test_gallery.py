@@ -1,0 +1,92 @@
+"""Sheets of small pictures, what the page knows of them, and curves."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+from test_scores import SETTINGS, category, images_of, maps_of
+
+from study.scoring import thresholds
+from study.scoring.scores import MAPS, View
+from study.site import gallery
+
+
+@pytest.fixture
+def view(tmp_path):
+    held_out = category()
+    (tmp_path / "full-0").mkdir()
+    both = {kind: maps_of(held_out, seed) for seed, kind in enumerate(MAPS)}
+    np.savez(tmp_path / "full-0" / "maps.npz", **both)
+    return View(held_out, tmp_path, SETTINGS, images_of(held_out, both))
+
+
+def test_a_sheet_has_its_tiles_row_by_row():
+    tiles = np.arange(18, dtype=np.uint8)[:, None, None] * np.ones((1, 2, 3), np.uint8)
+    found = np.asarray(gallery.sheet(tiles))
+    assert found.shape == (4, 48)
+    assert found[0, ::3].tolist() == list(range(16)) and found[2, :9:3].tolist() == [16, 17, 0]
+    with pytest.raises(ValueError, match="do not fit"):
+        gallery.sheet(np.zeros((16 * 200, 1, 1), np.uint8))
+
+
+def test_sheets_show_the_test_images_in_the_order_of_the_facts(view, tmp_path):
+    gallery.save_sheets(view, 0, tmp_path)
+    found = gallery.facts(view, 0)
+    test = view.held_out.splits == "test"
+    assert [image["name"] for image in found["images"]] == view.held_out.names[test].tolist()
+    masks = np.asarray(Image.open(tmp_path / "nut-mask.webp").convert("L"))
+    side = masks.shape[1] // found["columns"]
+    assert masks.shape[0] == side * found["rows"]
+    for index, image in enumerate(found["images"]):
+        tile = masks[:side, index * side :][:, :side]
+        assert (tile.max() > 128) == image["drawn"], "only drawn defects have a mask here"
+    assert {path.name for path in tmp_path.glob("*.webp")} == {
+        f"nut-{kind}.webp" for kind in ("image", "mask", *MAPS)
+    }
+
+
+def test_scores_and_threshold_decide_as_the_figures_do(view):
+    found = gallery.facts(view, 0)
+    test = view.held_out.splits == "test"
+    for kind in MAPS:
+        scores = view.scores(0, kind)
+        cut = view.cut(scores)
+        assert found["threshold"][kind] == cut
+        words = thresholds.outcomes(scores, view.held_out.labels, cut)[test]
+        for word, image in zip(words, found["images"], strict=True):
+            alarm = image["scores"][kind] >= found["threshold"][kind]
+            assert word.endswith("positive" if alarm else "negative")
+            assert word.startswith("true" if alarm == image["label"] else "false")
+
+
+def test_map_colours_share_one_scale():
+    maps = np.zeros((2, 4, 4), np.float32)
+    maps[1] = 1.0
+    found = gallery.coloured(maps, 8)
+    assert found.shape == (2, 8, 8, 3)
+    assert (found[0] == found[0, 0, 0]).all() and found[1].mean() > found[0].mean()
+    assert (gallery.coloured(maps * 0, 8)[0] == found[0]).all()
+
+
+def test_a_chart_leaves_out_what_has_no_place():
+    series = {"a": ([1, 2, 3], [0.123456, np.nan, 0.0]), "b": ([1], [np.inf])}
+    found = gallery.chart("t", "step", "loss", series, log=True)
+    assert found["series"] == [{"name": "a", "points": [[1.0, 0.1235]]}]
+
+
+def test_charts_of_a_category(view, tmp_path):
+    settings = SimpleNamespace(seeds=(0,))
+    view.settings = SimpleNamespace(**vars(SETTINGS) | vars(settings))
+    for phase in ("student", "segmentation"):
+        for student in SETTINGS.students:
+            folder = tmp_path / phase / "nut" / f"{student}-0"
+            folder.mkdir(parents=True)
+            (folder / "history.csv").write_text("step,loss\n1,2.0\n2,1.0\n")
+    found = list(gallery.charts(view, tmp_path, 0))
+    assert [one["title"].split(",")[0] for one in found] == [
+        *("ROC", "precision-recall"),  # of images
+        *("ROC", "precision-recall", "PRO"),  # of pixels
+        *("Training loss", "Training loss"),
+    ]
+    assert all(one["series"] for one in found)

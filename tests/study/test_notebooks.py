@@ -1,0 +1,71 @@
+"""A rendered notebook as the body of a page."""
+
+import nbformat
+import pytest
+from bs4 import BeautifulSoup
+from nbformat import v4
+
+from study.site import notebooks
+
+TABLE = "<table border='1'><thead><tr><th></th><th>score</th></tr></thead><tbody><tr><th>a</th><td>1</td></tr></tbody></table>"  # noqa: E501
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="  # noqa: E501
+LINKS = "[next](figures-nut.ipynb), [guide](../../docs/guide.md), [paper](https://example.org/p)"
+
+
+def write_notebook(path, title="What came out?"):
+    """An executed notebook with a heading, links, a table and a figure."""
+    output = [
+        v4.new_output("display_data", {"text/html": TABLE}),
+        v4.new_output("display_data", {"text/html": TABLE}),
+        v4.new_output("display_data", {"image/png": PIXEL}),
+        v4.new_output("stream", text="a line\n"),
+    ]
+    cells = [
+        v4.new_markdown_cell(f"# {title}\nOne sentence. {LINKS}", id="a"),
+        v4.new_markdown_cell("## Scores\nHigher is better.", id="b"),
+        v4.new_code_cell("show()\nshow()", outputs=output, id="c"),
+    ]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nbformat.write(v4.new_notebook(cells=cells), path)
+
+
+@pytest.fixture
+def soup(tmp_path):
+    write_notebook(tmp_path / "one.ipynb")
+    title, html = notebooks.notebook(tmp_path / "one.ipynb", {"figures-nut"})
+    assert title == "What came out?"
+    return BeautifulSoup(html, "html.parser")
+
+
+def test_links_lead_to_pages_of_the_site_or_become_text(soup):
+    targets = [link["href"] for link in soup.find_all("a")]
+    assert targets == ["figures-nut.html", "https://example.org/p"]
+    assert "guide" in soup.get_text()
+
+
+def test_code_folds(soup):
+    (details,) = soup.find_all("details")
+    assert details.summary.get_text() == "Code, 2 lines" and "show" in details.get_text()
+    assert not soup.select(".prompt, script, style")
+
+
+def test_a_figure_says_what_it_shows(soup):
+    assert soup.img["alt"] == "Scores. Higher is better."
+
+
+def test_tables_can_be_read_and_scrolled(soup):
+    frames = [table.parent for table in soup.find_all("table")]
+    assert [frame["aria-label"] for frame in frames] == ["Table 1: Scores", "Table 2: Scores"]
+    assert all(frame["role"] == "region" and frame["tabindex"] == "0" for frame in frames)
+    assert all(head.get_text(strip=True) and head["scope"] for head in soup.find_all("th"))
+
+
+def test_the_same_notebook_gives_the_same_bytes(tmp_path):
+    write_notebook(tmp_path / "one.ipynb")
+    first, second = (notebooks.notebook(tmp_path / "one.ipynb", set()) for _ in range(2))
+    assert first == second
+
+
+def test_markdown():
+    html = notebooks.markdown("## Run\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n[x](run.md)")
+    assert "<table>" in html and 'role="region"' in html and "<a" not in html

@@ -1,0 +1,198 @@
+"""params.yaml: the shipped files load, faults have a line each (all kinds:
+tests/helpers/hostile.py).
+"""
+
+import subprocess
+import sys
+from dataclasses import FrozenInstanceError, replace
+from pathlib import Path
+
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from study import params
+from study.params import ROOT, load
+
+TEXT = (ROOT / "params.yaml").read_text(encoding="utf-8")
+PROFILES = sorted((ROOT / "profiles").glob("*.yaml"))
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "mine.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def changed(folder: Path, key: str, value: str) -> Path:
+    """The shipped file with another value, as YAML text, at `key` (dots between levels)."""
+    raw = here = yaml.safe_load(TEXT)
+    *parents, last = key.split(".")
+    for parent in parents:
+        here = here[parent]
+    here[last] = "VALUE"
+    return write(folder, yaml.safe_dump(raw).replace(": VALUE", f": {value}"))
+
+
+def fault(path: Path) -> str:
+    with pytest.raises(ValueError) as caught:
+        load(path)
+    message = str(caught.value)
+    assert "mine.yaml" in message
+    assert message.count("mine.yaml:") == 1  # one message, not one for every consequence
+    return message
+
+
+def test_shipped_file():
+    loaded = load()
+    assert loaded.study == "quick"
+    assert loaded.seeds == (0, 1, 2)
+    assert loaded.teacher.levels == (1, 2, 3)
+    assert (loaded.students["full"].denoising, loaded.students["full"].encoder_decoder) == (
+        True,
+        True,
+    )
+    assert (loaded.students["plain"].denoising, loaded.students["plain"].encoder_decoder) == (
+        False,
+    ) * 2
+    with pytest.raises(FrozenInstanceError):
+        loaded.study = "other"
+
+
+def needed(raw: dict) -> dict[str, bool]:
+    """What a profile needs beside the repository: {path: whether it is a folder}."""
+    found = {raw["textures"]["root"]: raw["textures"]["source"] == "folder"}
+    if raw["dataset"]["root"] != params.ELPV:
+        found[raw["dataset"]["root"]] = True
+    weights = raw["teacher"]["weights"]
+    if weights != "timm" and not weights.startswith("package:"):
+        found[weights] = False
+    return found
+
+
+def put(root: Path, name: str, is_folder: bool) -> None:
+    (root / name if is_folder else (root / name).parent).mkdir(parents=True, exist_ok=True)
+    if not is_folder:
+        (root / name).touch()
+
+
+@pytest.mark.skipif(not PROFILES, reason="no profiles/")
+@pytest.mark.parametrize("path", PROFILES, ids=lambda path: path.stem)
+def test_profiles(path, tmp_path, monkeypatch):
+    """In a folder that holds nothing but what the profile names."""
+    raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    assert raw.keys() == yaml.safe_load(TEXT).keys()
+    mine = write(tmp_path, yaml.safe_dump(raw))
+    monkeypatch.setattr(params, "ROOT", tmp_path)
+    for name, is_folder in needed(raw).items():
+        message = fault(mine)
+        if is_folder or name != "requirements.txt":
+            assert "make mvtec" in message
+        put(tmp_path, name, is_folder)
+    loaded = load(mine)
+    assert loaded.study == raw["study"] and loaded.heads.keys() == raw["heads"].keys()
+    for head in loaded.heads:
+        assert loaded.head(head).steps == loaded.segmentation.steps
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("1e-3", 0.001), ("010", 10), ("0o10", 8), ("1:30", "'1:30'"), ("yes", "'yes'")],
+)
+def test_numbers_are_read_as_dvc_reads_them(tmp_path, text, value):
+    """As YAML 1.2; PyYAML would take 1e-3 for text, 010 for 8, 1:30 for 90 and yes for true."""
+    from dvc.utils.serialize import load_yaml
+
+    mine = changed(tmp_path, "running.checkpoint_seconds", text)
+    if isinstance(value, str):
+        assert f"running.checkpoint_seconds: {value}: Input should be a valid number" in fault(mine)
+    else:
+        by_dvc = load_yaml(mine)["running"]["checkpoint_seconds"]
+        assert load(mine).running.checkpoint_seconds == value == by_dvc
+
+
+def test_a_key_given_twice_is_refused(tmp_path):
+    twice = TEXT.replace("  dpi: 80", "  dpi: 90\n  dpi: 80")
+    assert 'found duplicate key "dpi" with value' in fault(write(tmp_path, twice))
+
+
+def test_elpv_is_exported_before_it_is_read(tmp_path):
+    """data/elpv need not exist yet; its categories must be among the exported ones."""
+    both = changed(tmp_path, "categories", "[monocrystalline, polycrystalline]")
+    assert "elpv.categories: add 'polycrystalline' of categories" in fault(both)
+    assert "elpv.categories.0: 'screw': Input" in fault(
+        changed(tmp_path, "elpv.categories", "[screw]")
+    )
+
+
+def test_a_home_folder_has_to_be_written_out(tmp_path):
+    home = changed(tmp_path, "dataset.root", "~/parts")
+    assert f"dataset.root: write '~/parts' out: {Path.home() / 'parts'}" in fault(home)
+
+
+def test_heads(tmp_path):
+    one = "{other_1: {input: distance, l1_weight: 0.5}, l1_off: {input: product, l1_weight: 0.0}}"
+    loaded = load(changed(tmp_path, "heads", one))
+    assert loaded.head("method") is loaded.segmentation
+    expected = replace(loaded.segmentation, input="distance", l1_weight=0.5)
+    assert loaded.head("other_1") == expected
+    assert loaded.head("l1_off") == replace(loaded.segmentation, l1_weight=0.0)
+    with pytest.raises(ValueError, match=r"heads: no 'other'; known: other_1, l1_off$"):
+        loaded.head("other")
+    with pytest.raises(ValueError, match=r"heads: no 'other'; known: none$"):
+        load().head("other")
+
+
+def test_replace_checks_too():
+    optimiser = load().optimiser
+    assert replace(optimiser, momentum=0.5).momentum == 0.5
+    with pytest.raises(ValidationError, match="momentum"):
+        replace(optimiser, momentum=2.0)
+
+
+def test_several_faults_have_a_line_each(tmp_path):
+    text = TEXT.replace("channels: 1 ", "channels: 2 ").replace("momentum: 0.9", "momentum: 9")
+    with pytest.raises(ValueError) as caught:
+        load(write(tmp_path, text))
+    lines = str(caught.value).splitlines()
+    assert [line.split(": ")[1] for line in lines] == ["dataset.channels", "optimiser.momentum"]
+
+
+def run(root: Path, *arguments: str):
+    """`python -m study.params` on a repository that holds nothing but study/params.py."""
+    return subprocess.run(
+        [sys.executable, "-m", "study.params", *arguments], cwd=root, capture_output=True, text=True
+    )
+
+
+def test_command(tmp_path):
+    for name in ("study/__init__.py", "study/params.py", "params.yaml"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
+    (tmp_path / "requirements.txt").touch()
+    assert run(tmp_path, "results/check.txt").returncode == 0
+    assert (tmp_path / "results" / "check.txt").is_file()
+
+    (tmp_path / "params.yaml").write_text(TEXT.replace("image_size: 128", "image_size: 13"))
+    failed = run(tmp_path, "results/again.txt")
+    assert failed.returncode == 1
+    assert failed.stderr.startswith("error: params.yaml: dataset.image_size: 13")
+    assert "Traceback" not in failed.stderr
+    assert not (tmp_path / "results" / "again.txt").exists()
+
+
+def test_root_is_the_repository():
+    assert Path(params.__file__).resolve().parents[1] == ROOT
+
+
+def test_any_students_with_a_headline_among_them(tmp_path):
+    shipped = yaml.safe_load((params.ROOT / "params.yaml").read_text("utf-8"))
+    shipped["students"] = {"mine": shipped["students"]["plain"]}
+    shipped["baseline"]["levels"] = []
+    path = tmp_path / "params.yaml"
+    path.write_text(yaml.safe_dump(shipped))
+    with pytest.raises(ValueError, match="headline: 'full' is none of the students"):
+        params.load(path)
+    path.write_text(yaml.safe_dump(shipped | {"headline": "mine"}))
+    loaded = params.load(path)
+    assert list(loaded.students) == ["mine"] and loaded.baseline.levels == ()

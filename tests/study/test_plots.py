@@ -1,0 +1,190 @@
+"""Every figure on tiny inputs: how many panels, which labels, nothing left behind."""
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from study.data.category import Category
+from study.figures import plots
+from study.scoring import metrics
+
+GENERATOR = np.random.default_rng(0)
+STUDENTS = ("plain", "encoder_decoder")
+
+
+@pytest.fixture(autouse=True)
+def _settings_untouched():
+    before = dict(matplotlib.rcParams)
+    yield
+    assert dict(matplotlib.rcParams) == before
+    plt.close("all")
+
+
+def texts(figure: Figure) -> str:
+    """All text of the figure, drawn once so that layout errors show."""
+    figure.canvas.draw()
+    return "\n".join(t.get_text() for t in figure.findobj(matplotlib.text.Text) if t.get_text())
+
+
+def legend(figure: Figure) -> list[str]:
+    return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def category() -> Category:
+    defects = np.array(["good"] * 9 + ["broken_large"] * 3 + ["drawn_crack"] * 2)
+    drawn = np.char.startswith(defects, "drawn")
+    masks = np.zeros((14, 16, 16), bool)
+    masks[drawn, 4:8, 4:8] = True
+    return Category(
+        benchmark="toy",
+        category="nut",
+        images=GENERATOR.integers(0, 256, (14, 16, 16, 3), dtype=np.uint8),
+        masks=masks,
+        has_mask=drawn,
+        labels=(defects != "good").astype(np.uint8),
+        defects=defects,
+        names=np.array([f"{number}.png" for number in range(14)]),
+        splits=np.array(["train"] * 6 + ["validation", "test"] * 4),
+        drawn=drawn,
+        notes=(),
+    )
+
+
+def ablations(categories=("nut",)) -> pd.DataFrame:
+    keys = ["category", "student", "map", "seed"]
+    index = pd.MultiIndex.from_product([categories, STUDENTS, plots.MAPS, range(3)], names=keys)
+    frame = index.to_frame(index=False)
+    return frame.assign(image_auroc=GENERATOR.random(len(frame)), pro=np.nan)
+
+
+def test_training_curves():
+    keys = ["student", "seed", "phase", "step"]
+    phases = ("student", "segmentation")
+    index = pd.MultiIndex.from_product([STUDENTS, (0, 1), phases, range(30)], names=keys)
+    history = index.to_frame(index=False).assign(item="nut", loss=1.0)
+    history["loss"] /= history["step"] + 1
+    figure = plots.training_curves(history)
+    assert len(figure.axes) == 4
+    assert [len(axis.lines) for axis in figure.axes] == [2] * 4
+    assert legend(figure) == ["seed 0", "seed 1"]
+    assert {"encoder-decoder", "segmentation loss", "step"} <= set(texts(figure).split("\n"))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_corrupted_images(channels):
+    images = GENERATOR.random((2, 8, 8, channels))
+    figure = plots.corrupted_images(images, images, np.ones((2, 8, 8), bool))
+    assert len(figure.axes) == 6
+    assert {"image", "corrupted", "mask"} <= set(texts(figure).split("\n"))
+
+
+def example(outcome, mask=None):
+    maps = {kind: GENERATOR.random((8, 8)) for kind in plots.MAPS}
+    image = GENERATOR.integers(0, 256, (8, 8, 1), dtype=np.uint8)
+    return {"outcome": outcome, "name": "7.png", "image": image, "mask": mask, "score": 0.1} | maps
+
+
+def test_outcomes():
+    mask = np.ones((8, 8), bool)
+    figure = plots.outcomes([example("true negative"), example("true positive", mask)])
+    assert len(figure.axes) == 3 * 4  # two rows and the colour bars
+    found = texts(figure)
+    assert found.index("true positive\n7.png\nscore 0.1") < found.index("true negative\n")
+    assert found.count("no mask") == 1
+    assert "no false positive and no false negative to show" in found
+    scales = {axis.images[0].get_clim() for axis in (figure.axes[2], figure.axes[6])}
+    assert len(scales) == 1
+    whole = texts(plots.outcomes([example(outcome, mask) for outcome in plots.OUTCOMES]))
+    assert "to show" not in whole
+
+
+def test_examples_without_a_threshold_keep_their_order():
+    names = ["defective, lowest scores", "good, highest scores"]
+    found = texts(plots.outcomes([example(name) for name in names]))
+    assert found.index(names[0]) < found.index(names[1]) and "to show" not in found
+    with pytest.raises(ValueError, match="at least one row"):
+        plots.outcomes([])
+
+
+def test_curves():
+    labels = np.array([0, 1, 0, 1])
+    by_label = {"a": metrics.image_curves(np.arange(4.0), labels)}
+    figure = plots.curves(by_label)
+    assert [len(axis.lines) for axis in figure.axes] == [1, 1, 0]
+    assert "not measured" in texts(figure)
+    masks = GENERATOR.random((2, 8, 8)) < 0.2
+    by_label["b"] = metrics.curves(GENERATOR.random((2, 8, 8)), masks)
+    figure = plots.curves(by_label)
+    assert [len(axis.lines) for axis in figure.axes] == [2, 2, 1]
+    assert legend(figure) == ["a", "b"]
+    assert "no masks" not in texts(figure)
+
+
+def test_score_histograms():
+    scores, labels = GENERATOR.random(20), np.arange(20) % 2
+    found = texts(plots.score_histograms(scores, labels, "a title", threshold=0.5))
+    for text in ("good (10)", "defective (10)", "threshold 0.5", "a title"):
+        assert text in found
+    assert "threshold" not in texts(plots.score_histograms(scores, labels, "a title"))
+
+
+def test_ablation_points():
+    frame = ablations(("nut", "bolt"))
+    head = frame[(frame.student == "plain") & (frame["map"] == "cosine")]
+    head = head.assign(map="segmentation, distance")
+    shown = {"image_auroc": "image AUROC", "pro": "PRO"}
+    figure = plots.ablation_points(
+        pd.concat([frame, head]), shown, baseline=frame.assign(map="nearest_neighbour")
+    )
+    assert len(figure.axes) == 4
+    found = texts(figure)
+    for text in (
+        "nut",
+        "bolt",
+        "image AUROC",
+        "PRO",
+        "encoder-decoder, segmentation",
+        "plain, segmentation, distance",
+    ):
+        assert text in found
+    assert found.count("not measured") == 2
+    assert legend(figure)[-1] == "nearest neighbour"
+    points = [line for line in figure.axes[0].lines if len(line.get_xdata()) == 3]
+    assert len(points) == len(STUDENTS) * len(plots.MAPS) + 1  # the head
+    nothing = plots.ablation_points(frame[:0], {})
+    assert "no figures on real defects" in texts(nothing)
+
+
+def test_ablation_points_want_one_row_each():
+    frame = ablations()
+    with pytest.raises(ValueError, match="several rows for one category x student x map x seed"):
+        plots.ablation_points(pd.concat([frame, frame]), {"image_auroc": "image AUROC"})
+
+
+def test_category_samples():
+    figure = plots.category_samples(category(), columns=4)
+    assert len(figure.axes) == 3 * 4
+    found = texts(figure)
+    assert found.index("good\n9 images") < found.index("broken large\n3 images")
+    assert "drawn crack\n2 images" in found
+    assert sum(len(axis.images) for axis in figure.axes) == 4 + 3 + 2
+
+
+def test_intensity_histograms():
+    figure = plots.intensity_histograms(category())
+    assert [axis.get_title() for axis in figure.axes] == ["train", "validation", "test"]
+    assert legend(figure) == ["good", "defective", "drawn defects"]
+    assert "share of the pixels" in texts(figure)
+
+
+def test_colours_a_hair_above_1_are_shown_without_a_warning(caplog):
+    """Rotation and blending round up to 1.0000001, which matplotlib would warn of each time."""
+    image = np.full((1, 8, 8, 3), np.nextafter(np.float32(1), 2))
+    texts(plots.corrupted_images(image, image, np.zeros((1, 8, 8, 1))))
+    assert not caplog.records

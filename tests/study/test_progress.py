@@ -1,0 +1,122 @@
+"""Lines of progress in a log and in a terminal, time left, and live curves on demand."""
+
+import io
+import sys
+import types
+
+import pytest
+
+from study import progress
+from study.progress import Display, Steps, Study, duration
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_a_training_says_step_loss_speed_and_time_left(monkeypatch, capsys):
+    clock = iter([100.0, 110.0, 120.0])
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
+    monkeypatch.setenv("STUDY_ITEM", "student nut-full-0")
+    steps = Steps("student full", 200, 8, first=100)  # goes on after step 100
+    steps.say(150, 3.58684)
+    steps.say(200, 3.0)
+    assert capsys.readouterr().err.splitlines() == [
+        "student full step 150/200, loss 3.5868, 40 images/s, 10 s left",
+        "student full step 200/200, loss 3.0000, 40 images/s, 0 s left",
+    ]
+
+
+def test_by_hand_one_line_is_written_over_and_over(monkeypatch, capsys):
+    monkeypatch.delenv("STUDY_ITEM", raising=False)
+    steps = Steps("segmentation", 2, 4)
+    steps.say(1, 1.0)
+    steps.say(2, 0.5)
+    said = capsys.readouterr().err
+    assert said.count("\r") == said.count("\n") == 1 and said.endswith("\n")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(99, "99 s"), (240, "4 min"), (7500, "2 h 05 min"), (7199, "2 h 00 min")]
+)
+def test_duration(seconds, text):
+    assert duration(seconds) == text
+
+
+def test_a_log_has_a_plain_line_for_everything():
+    log = io.StringIO()
+    display = Display(log)
+    display.show(
+        "student a", "full step 1/2, loss 3.0, 5 images/s, 9 s left", "whole study 2 min left"
+    )
+    display.show("", "Running stage 'x':")
+    assert log.getvalue() == (
+        "student a | full step 1/2, loss 3.0, 5 images/s, 9 s left; whole study 2 min left\n"
+        "Running stage 'x':\n"
+    )
+
+
+def test_a_terminal_has_one_line_for_the_steps_of_all_items(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    screen = Terminal()
+    display = Display(screen)
+    display.show("student a", "full step 1/2, loss 3.0, 5 images/s", "whole study 2 min left")
+    display.show("student b", "full step 2/2, loss 2.0, 5 images/s", "whole study 1 min left")
+    *_, last = screen.getvalue().split("\r\x1b[K")
+    assert "\n" not in screen.getvalue() and last == (
+        "student a: step 1/2, loss 3.0, 5 images/s · student b: step 2/2, loss 2.0, 5 images/s · "
+        "whole study 1 min left"
+    )
+    display.show("student a", "saved")
+    assert screen.getvalue().endswith("\r\x1b[Kstudent a | saved\n")
+    monkeypatch.setenv("COLUMNS", "30")
+    display.show("student b", "full step 2/2, loss 2.0, 5 images/s")
+    assert len(screen.getvalue().rpartition("\r\x1b[K")[2]) == 29
+
+
+def test_time_left_of_the_study():
+    past = [
+        ("student.ipynb", "student a-full-0", 60.0),
+        ("segmentation.ipynb", "segmentation x", 30.0),
+    ]
+    stages = ["student@a-full-0", "student@b-full-0", "heads@a-distance-0"]
+    study = Study(stages, past, jobs=2)
+    assert study.left(0) == (60 + 60 + 30) / 2
+    study.begins("student@a-full-0", 0)
+    assert study.left(20) == (40 + 60 + 30) / 2
+    study.ends("student@a-full-0", 40)
+    study.ends("heads@a-distance-0", 40)  # skipped: it never began
+    assert study.left(40) == 40 / 2  # the last student took 40 s
+    assert Study(["pro@a"], past, 1).left(0) is None
+
+
+def test_the_grid_reads_dvc_s_lines(capsys, monkeypatch):
+    from study import grid
+
+    clock = iter(range(0, 1000, 10))
+    monkeypatch.setattr(grid.time, "monotonic", lambda: next(clock))
+    watch = grid.Watch(["student@a", "student@b"], [("student.ipynb", "student z", 90.0)], 1)
+    running = watch.line("Running stage 'student@a':\n", None)
+    assert running == "student@a"
+    running = watch.line("student a | student full step 1/2, loss 3.0\n", running)
+    assert watch.line("Stage 'student@b' didn't change, skipping\n", running) is None
+    said = capsys.readouterr().err
+    assert "student a | student full step 1/2, loss 3.0; whole study" in said
+    assert watch.study.left(0) == 0
+
+
+def test_live_curves_are_off_unless_asked_for_and_need_their_package(monkeypatch, tmp_path):
+    assert Steps("x", 2, 1).writer is None
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(ImportError, match="pip install tensorboard"):
+        Steps("x", 2, 1, "tensorboard")
+    written = []
+    writer = types.SimpleNamespace(add_scalar=lambda *a: written.append(a), flush=lambda: None)
+    fake = types.SimpleNamespace(SummaryWriter=lambda folder: written.append(folder) or writer)
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", fake)
+    monkeypatch.setattr(progress, "LOGS", tmp_path)
+    monkeypatch.setenv("STUDY_ITEM", "student nut-full-0")
+    Steps("student full", 2, 1, "tensorboard").say(1, 0.5)
+    assert written[0] == tmp_path / "live" / "student nut-full-0"
+    assert written[1] == ("loss/student full", 0.5, 1)
