@@ -26,15 +26,15 @@ from pydantic import TypeAdapter
 
 from bench import reference
 from bench.timing import stages
-from lib import training
+from lib import inference, training
 from lib.anomaly_map import image_score, resize
 from lib.corruption import corrupt
 from lib.devices import device, take, to_device
 from lib.fast.graph import Captured
-from lib.inference import anomaly_maps, to_input
-from lib.networks import SegmentationNetwork, Student, input_channels, segmentation_input
+from lib.inference import anomaly_maps
+from lib.networks import DeSTSeg, SegmentationNetwork, Student, input_channels, segmentation_input
 from study import checkpoint, params
-from study.checkpoint import Checkpoint
+from study.checkpoint import Checkpoint, Keeper
 from study.data.images import read_image, resized
 from study.scoring import metrics
 from study.scoring.scores import full_size
@@ -131,7 +131,7 @@ class Task:
         shape = (self.size, self.size, settings.dataset.channels)
         self.images = rng.integers(0, 256, (sizes.images, *shape), np.uint8)
         self.textures = rng.integers(0, 256, (16, *shape), np.uint8)
-        self.teacher = training.make_teacher(settings)  # sets the number of threads
+        self.teacher = inference.make_teacher(settings)  # sets the number of threads
         full, head = settings.students["full"], settings.segmentation
         self.plain_teacher = reference.Teacher(settings.teacher.backbone)
         self.plain_student = reference.Student(self.plain_teacher.channels, width=full.width)
@@ -228,7 +228,7 @@ class Task:
             images = (read_image(io.BytesIO(file), 3) for file in files)
             images = to_device(np.stack([resized(image, size) for image in images]))
             rows = torch.arange(len(images), device=device())
-            return to_input(teacher, take(images, rows) / 255)
+            return teacher.normalise(take(images, rows))
 
         def score(maps):
             maps = resize(maps, (size, size))[:, 0]
@@ -270,7 +270,7 @@ class Task:
             return student, training.train_segmentation(*arguments)[0]
 
         def evaluate(networks):
-            for maps in anomaly_maps(self.teacher, *networks, images):
+            for maps in anomaly_maps(DeSTSeg(self.teacher, *networks), images):
                 maps = full_size(maps, self.size)
                 scores = image_score(torch.from_numpy(maps), TOP_PIXELS).numpy()
                 metrics.evaluate(maps, masks, scores, labels)
@@ -302,16 +302,15 @@ def loop_of(train, *arguments):
     step_loss, network, groups, settings, *rest = held[0]
     groups = [(list(parameters), rate) for parameters, rate in groups]  # iterators serve once
 
-    def run(count):
-        rest[-2] = "benchmark"  # names a checkpoint: never written
-        with redirect_stderr(io.StringIO()):
-            settings_now = replace(settings, steps=count)
-            training.optimise(step_loss, network.train(), groups, settings_now, *rest)
+    def run(count, keeper=training.NO_KEEPER):
+        *others, _ = rest
+        now = replace(settings, steps=count)
+        training.optimise(step_loss, network.train(), groups, now, *others, keeper)
 
     return run
 
 
-def checkpoints(build, count):
+def checkpoints(build, count, task):
     """Seconds of each of `count` checkpoints, written after each step of the loop that `build`s."""
     save, taken = Checkpoint.save, []
 
@@ -320,12 +319,14 @@ def checkpoints(build, count):
         save(self, state)
         taken.append(time.perf_counter() - start)
 
+    decides = task.teacher, task.images, task.textures
     with (
         TemporaryDirectory() as folder,
         mock.patch.object(checkpoint, "FOLDER", Path(folder)),
         mock.patch.object(Checkpoint, "save", timed),
+        redirect_stderr(io.StringIO()),
     ):
-        build()(count)
+        build()(count, Keeper(task.settings, "benchmark", AUGMENTED, 0, *decides))
     return taken
 
 

@@ -289,9 +289,10 @@ def checkpoints(sizes):
     """Rows of the checkpoints, and which share of the time between two of them one takes."""
     shipped = yaml.safe_load((ROOT / "params.yaml").read_text("utf-8"))
     every = shipped["running"]["checkpoint_seconds"]
-    builders = cases.Task.paper(sizes, checkpoint_seconds=0.0).contenders()
+    task = cases.Task.paper(sizes, checkpoint_seconds=0.0)
+    builders = task.contenders()
     for case in ("student", "segmentation"):
-        taken = cases.checkpoints(builders[case], sizes.repetitions)
+        taken = cases.checkpoints(builders[case], sizes.repetitions, task)
         row = {"section": "checkpoint", "row": f"{case} phase, one checkpoint"}
         row |= figures("ours", taken) | {"repetitions": len(taken)}
         pause = max(every, row["ours"] / Checkpoint.SHARE)

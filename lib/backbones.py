@@ -40,6 +40,31 @@ import_torchvision()  # timm imports torchvision
 import timm  # noqa: E402
 
 
+def build(backbone, weights, levels):
+    """A timm `features_only` model in eval mode, and its mean and std of the three colours.
+
+    Arguments as of `lib.networks.Teacher`. Raises ValueError that names the key of params.yaml.
+    """
+    if not timm.is_model(backbone):
+        raise ValueError(
+            f"teacher.backbone: timm has no model {backbone!r}; see timm.list_models()"
+        )
+    options = {"features_only": True, "out_indices": levels}
+    try:
+        features = timm.create_model(backbone, pretrained=weights == "timm", **options)
+    except (IndexError, AssertionError) as error:
+        raise ValueError(f"teacher.levels: {backbone} has no levels {levels}") from error
+    if weights not in ("timm", "random"):
+        load_backbone_weights(features, backbone, weights)
+    reductions = features.feature_info.reduction()
+    if reductions != [4, 8, 16]:
+        raise ValueError(f"teacher.levels: strides must be 4, 8, 16; {backbone} gives {reductions}")
+    drop_unused_blocks(features)
+    check_levels(features.eval(), backbone, features.feature_info.channels())
+    normalisation = timm.get_pretrained_cfg(backbone)
+    return features, normalisation.mean, normalisation.std
+
+
 def read_state_dict(weights, root=Path(__file__).parents[1]):
     """Load a state dict from `package:<module>` or a path; never runs code from the file."""
     if weights.startswith("package:"):

@@ -60,7 +60,7 @@ class Batches(Stream):
         self.order = self.order[self.batch_size :]
 
     def make(self):
-        normal = take(self.images, self.index) / 255
+        normal = take(self.images, self.index)
         normal = augment(normal, self.params.augmentation, self.rotation, self.generator)
         settings = vars(self.params.corruption)
         return normal, *corrupt(normal, self.textures, self.generator, **settings)

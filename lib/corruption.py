@@ -92,5 +92,5 @@ def corrupt(images, textures, generator, max_beta=0.8, **mask_settings):
     mask = perlin_mask(batch, size, generator, **mask_settings)
     choice = torch.randint(len(textures), (batch,), generator=generator, device=generator.device)
     beta = uniform((batch, 1, 1, 1), 0, max_beta, generator)
-    blended = torch.lerp(take(textures, choice) / 255, images, beta)
+    blended = torch.lerp(take(textures, choice), images, beta)
     return torch.where(mask > 0, blended, images), mask

@@ -83,7 +83,7 @@ def to_device(images):
 
 
 def take(images, index):
-    """Rows `index` of what `to_device` gave, on the training device."""
-    if images.device == index.device:
-        return images[index]
-    return images[index.to(images.device)].to(index.device, non_blocking=True)
+    """Images `index` of what `to_device` gave, (B, C, S, S) in [0, 1] on the training device."""
+    if images.device != index.device:
+        index = index.to(images.device)
+    return images[index].to(device(), non_blocking=True) / 255

@@ -2,7 +2,8 @@
 
 Zhang et al., "DeSTSeg: Segmentation Guided Denoising Student-Teacher for Anomaly Detection",
 CVPR 2023, arXiv 2211.11317, sections 3.1 to 3.3. All tensors are (N, C, H, W). "Levels" are lists
-of feature maps at strides 4, 8 and 16, finest first.
+of feature maps at strides 4, 8 and 16, finest first. `Upsampled(levels, size)` stands for the
+levels resized to `size` and concatenated; `Convolution` is an nn.Conv2d that takes it.
 """
 
 import math
@@ -11,16 +12,15 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from lib.backbones import check_levels, drop_unused_blocks, load_backbone_weights, timm
-from lib.fast.upsampled import concatenated, convolve_levels
+from lib.anomaly_map import cosine_map
+from lib.backbones import build
+from lib.fast.upsampled import Convolution, Upsampled
 from lib.losses import cosine_distance
-
-__all__ = ["SegmentationNetwork", "Student", "Teacher"]
 
 
 def conv3x3(inputs, outputs, stride=1, dilation=1, bias=False):
     """3x3 convolution that keeps the size at stride 1."""
-    return nn.Conv2d(inputs, outputs, 3, stride, dilation, dilation, bias=bias)
+    return Convolution(inputs, outputs, 3, stride, dilation, dilation, bias=bias)
 
 
 def initialise_kaiming(module):
@@ -39,41 +39,20 @@ class ResidualBlock(nn.Module):
         self.conv2, self.norm2 = conv3x3(outputs, outputs), nn.BatchNorm2d(outputs)
         self.shortcut, self.stride = nn.Identity(), stride
         if stride != 1 or inputs != outputs:
-            projection = nn.Conv2d(inputs, outputs, 1, bias=False)
+            projection = Convolution(inputs, outputs, 1, bias=False)
             self.shortcut = nn.Sequential(projection, nn.BatchNorm2d(outputs))
 
     def forward(self, x):
+        y = F.relu(self.norm1(self.conv1(x)), inplace=True)
         # Every stride-th position, picked first: oneDNN's strided 1x1 convolution writes past its
         # memory when it differentiates narrow ones (uxlfoundation/oneDNN issue 6035).
         picked = x if self.stride == 1 else x[..., :: self.stride, :: self.stride]
-        return self.finish(self.conv1(x), self.shortcut(picked))
-
-    def over(self, levels, size):
-        """The block over `levels` brought to `size` and concatenated, without making that input."""
-        if levels[0].device.type != "cpu":  # where making it once takes less time
-            return self(concatenated(levels, size))
-        if isinstance(self.shortcut, nn.Identity):
-            shortcut = concatenated(levels, size)
-        else:
-            projection, norm = self.shortcut
-            shortcut = norm(convolve_levels(projection, levels, size))
-        return self.finish(convolve_levels(self.conv1, levels, size), shortcut)
-
-    def finish(self, y, shortcut):
-        y = F.relu(self.norm1(y), inplace=True)
-        return F.relu(self.norm2(self.conv2(y)) + shortcut, inplace=True)
+        return F.relu(self.norm2(self.conv2(y)) + self.shortcut(picked), inplace=True)
 
 
-class TwoBlocks(nn.Sequential):
+def two_blocks(inputs, outputs, stride=1):
     """Two residual blocks, the first of which changes channels and size."""
-
-    def __init__(self, inputs, outputs, stride=1):
-        super().__init__(ResidualBlock(inputs, outputs, stride), ResidualBlock(outputs, outputs))
-
-    def over(self, levels, size):
-        """As `ResidualBlock.over`."""
-        first, second = self
-        return second(first.over(levels, size))
+    return nn.Sequential(ResidualBlock(inputs, outputs, stride), ResidualBlock(outputs, outputs))
 
 
 class Teacher(nn.Module):
@@ -87,36 +66,19 @@ class Teacher(nn.Module):
 
     def __init__(self, backbone, weights="timm", levels=(1, 2, 3)):
         super().__init__()
-        if not timm.is_model(backbone):
-            raise ValueError(
-                f"teacher.backbone: timm has no model {backbone!r}; see timm.list_models()"
-            )
-        options = {"features_only": True, "out_indices": levels}
-        try:
-            self.features = timm.create_model(backbone, pretrained=weights == "timm", **options)
-        except (IndexError, AssertionError) as error:
-            raise ValueError(f"teacher.levels: {backbone} has no levels {levels}") from error
-        if weights not in ("timm", "random"):
-            load_backbone_weights(self.features, backbone, weights)
-        reductions = self.features.feature_info.reduction()
-        if reductions != [4, 8, 16]:
-            raise ValueError(
-                f"teacher.levels: strides must be 4, 8, 16; {backbone} gives {reductions}"
-            )
+        self.features, mean, std = build(backbone, weights, levels)
         self.channels = self.features.feature_info.channels()
-        drop_unused_blocks(self.features)
-        check_levels(self.features.eval(), backbone, self.channels)
-        normalisation = timm.get_pretrained_cfg(backbone)
-        self.register_buffer("mean", torch.tensor(normalisation.mean).view(1, 3, 1, 1))
-        self.register_buffer("std", torch.tensor(normalisation.std).view(1, 3, 1, 1))
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
         self.requires_grad_(False).eval()
 
     def train(self, mode=True):
         return super().train(False)  # always eval: batch-norm statistics stay ImageNet's
 
     def normalise(self, images):
-        """Images (N, 1 or 3, H, W) in [0, 1] -> (N, 3, H, W) as the backbone was trained on."""
-        return (images - self.mean) / self.std
+        """Images (N, 1 or 3, H, W) in [0, 1] -> what both networks see, (N, 3, H, W)."""
+        normalised = (images - self.mean) / self.std
+        return normalised.contiguous(memory_format=torch.channels_last)
 
     def forward(self, normalised):
         return self.features(normalised)
@@ -145,7 +107,8 @@ class Student(nn.Module):
             nn.MaxPool2d(3, 2, 1),
         )
         stages = [
-            TwoBlocks(a, b, 1 + (a != b)) for a, b in zip([width, *widths[:3]], widths, strict=True)
+            two_blocks(a, b, 1 + (a != b))
+            for a, b in zip([width, *widths[:3]], widths, strict=True)
         ]
         self.encoder = nn.ModuleList(stages if encoder_decoder else stages[:3])
         initialise_kaiming(self)
@@ -155,7 +118,7 @@ class Student(nn.Module):
         self.decoder = nn.ModuleList()
         if encoder_decoder:
             pairs = zip([8 * width, *widths[:0:-1]], widths[::-1], strict=True)
-            self.decoder = nn.ModuleList(TwoBlocks(a, b) for a, b in pairs)
+            self.decoder = nn.ModuleList(two_blocks(a, b) for a, b in pairs)
         self.match = nn.ModuleList(
             nn.Identity() if a == b else nn.Conv2d(a, b, 1, bias=False)
             for a, b in zip(widths[:3], teacher_channels, strict=True)
@@ -169,11 +132,9 @@ class Student(nn.Module):
             encoded.append(x := stage(x))  # strides 4, 8, 16 (and 32)
         levels = encoded
         if self.decoder:
-            x = self.decoder[0](x)
-            levels = [
-                x := stage.over([x], e.shape[-2:])
-                for stage, e in zip(self.decoder[1:], encoded[2::-1], strict=True)
-            ][::-1]
+            x, levels = self.decoder[0](x), []
+            for stage, e in zip(self.decoder[1:], encoded[2::-1], strict=True):
+                levels.insert(0, x := stage(Upsampled([x], e.shape[-2:])))  # strides 16, 8, 4
         return [match(level) for match, level in zip(self.match, levels, strict=True)]
 
 
@@ -226,8 +187,7 @@ class ASPP(nn.Module):
     def forward(self, x):
         pooled, size = self.pool(x), x.shape[-2:]  # (N, C, 1, 1): constant over the image
         views = torch.cat([view(x) for view in self.views], dim=1)
-        convolution, norm, activation = self.fuse
-        return activation(norm(convolve_levels(convolution, [pooled, views], size)))
+        return self.fuse(Upsampled([pooled, views], size))
 
 
 class SegmentationNetwork(nn.Module):
@@ -242,7 +202,7 @@ class SegmentationNetwork(nn.Module):
     def __init__(self, inputs, channels=256, prior=None):
         super().__init__()
         self.shape = {"inputs": inputs, "channels": channels}  # builds the same network again
-        self.residual = TwoBlocks(inputs, channels)
+        self.residual = two_blocks(inputs, channels)
         self.head = nn.Sequential(
             ASPP(channels),
             conv3x3(channels, channels),
@@ -257,6 +217,29 @@ class SegmentationNetwork(nn.Module):
     def forward(self, levels):
         """levels: maps at their own resolutions, finest first, or one tensor; (N, 1, H/4, W/4)."""
         levels = [levels] if torch.is_tensor(levels) else levels
-        x = self.residual.over(levels, levels[0].shape[-2:])
+        x = self.residual(Upsampled(levels, levels[0].shape[-2:]))
         logits = self.head(x).to(self.head[-1].weight.dtype)  # from bf16, near 1 it has few values
         return torch.sigmoid(logits)
+
+
+class DeSTSeg(nn.Module):
+    """The assembled model (figure 3): images in, both anomaly maps out.
+
+    kind: the input that the segmentation network was trained on (`segmentation_input`).
+    """
+
+    def __init__(self, teacher, student, segmentation, kind="product"):
+        super().__init__()
+        self.teacher, self.student, self.segmentation = teacher, student, segmentation
+        self.kind = kind
+
+    def levels(self, images):
+        """Levels of teacher and student of images (N, 1 or 3, H, W) in [0, 1]."""
+        seen = self.teacher.normalise(images)
+        return self.teacher(seen), self.student(seen)
+
+    def forward(self, images):
+        """Images (N, 1 or 3, H, W) in [0, 1] -> (cosine, segmentation), each (N, 1, H/4, W/4)."""
+        teacher, student = self.levels(images)
+        shown = segmentation_input(teacher, student, self.kind)
+        return cosine_map(teacher, student), self.segmentation(shown)

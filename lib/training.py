@@ -9,52 +9,49 @@ import math
 import torch
 
 from lib.batches import Batches
-from lib.devices import autocast, device, fix_arithmetic
+from lib.devices import autocast, device
 from lib.fast.ahead import Ahead
-from lib.fast.folded import fold_batch_norm, folded
+from lib.fast.folded import folded
 from lib.fast.graph import Captured
-from lib.inference import teacher_levels, to_input
+from lib.inference import levels_memory, teacher_levels
 from lib.losses import cosine_distance_loss, downsample_mask, focal_loss, l1_loss
-from lib.networks import SegmentationNetwork, Student, Teacher, input_channels, segmentation_input
-from study.checkpoint import Checkpoint, training_key
-from study.progress import Steps
+from lib.networks import SegmentationNetwork, Student, input_channels, segmentation_input
 
 
-def make_teacher(params):
-    """The frozen teacher that params.yaml names, on the training device.
+class Keeper:
+    """Follows a training. This one does nothing; study/checkpoint.py has one that resumes it."""
 
-    Settles the arithmetic first (`fix_arithmetic`). One thread is enough for small networks, which
-    gain more from two items side by side than from two threads.
-    """
-    fix_arithmetic(params.arithmetic.threads, params.arithmetic.deterministic)
-    teacher = params.teacher
-    network = Teacher(teacher.backbone, teacher.weights, teacher.levels)
-    fold_batch_norm(network.features, torch.zeros(1, 3, 64, 64))
-    return network.to(device(), memory_format=torch.channels_last)
+    def begin(self, settings, parts):
+        """Called before the first step; returns (steps that are done, their history).
+
+        parts: {name: object with state_dict and load_state_dict}, to be loaded in place.
+        """
+        return 0, []
+
+    def after(self, step, history, parts):
+        """Called after each step; history: about fifty (step, loss) of the whole training."""
+
+    def expect(self, size, what):
+        """Called before `size` bytes of memory are taken; `what` says what they are for."""
 
 
-def optimise(step_loss, network, groups, settings, params, batches, key, name):
+NO_KEEPER = Keeper()
+
+
+def optimise(step_loss, network, groups, settings, params, batches, keeper):
     """Run `settings.steps` SGD steps on `step_loss()`; returns about fifty (step, loss).
 
     step_loss: the loss of the batch that `batches` has drawn; captured on a GPU. groups:
-    [(parameters, learning rate)]. The rate is constant or decays to 0 as half a cosine. Goes on
-    where an interrupted run of the same `key` was (study/checkpoint.py). Raises
+    [(parameters, learning rate)]. The rate is constant or decays to 0 as half a cosine. Raises
     FloatingPointError when the loss is NaN or infinite.
     """
-    sgd = torch.optim.SGD(
-        [{"params": list(p), "lr": rate} for p, rate in groups],
-        **vars(params.optimiser),
-        fused=True,
-    )
-    steps, history = settings.steps, []
+    groups = [{"params": list(p), "lr": rate} for p, rate in groups]
+    sgd = torch.optim.SGD(groups, **vars(params.optimiser), fused=True)
+    steps = settings.steps
     rate = {"constant": lambda _: 1.0, "cosine": lambda i: (1 + math.cos(math.pi * i / steps)) / 2}
     schedule = torch.optim.lr_scheduler.LambdaLR(sgd, rate[settings.schedule])
     parts = {"network": network, "sgd": sgd, "schedule": schedule, "batches": batches}
-    checkpoint, step = Checkpoint(key, params.running.checkpoint_seconds), 0
-    if saved := checkpoint.load(name):
-        step, history = saved["step"], saved["history"]
-        for part, state in saved["parts"].items():
-            parts[part].load_state_dict(state)
+    step, history = keeper.begin(settings, parts)
 
     def differentiate():
         loss = step_loss()
@@ -64,34 +61,29 @@ def optimise(step_loss, network, groups, settings, params, batches, key, name):
 
     if device().type == "cuda" and batches.resident:
         differentiate = Captured(differentiate, batches.generator)
-    progress = Steps(name, steps, settings.batch_size, params.running.live_log, first=step)
-    every = max(1, steps // 50)
     while step < steps:
         batches.draw()
         loss = differentiate()
         sgd.step()
         schedule.step()
         step += 1
-        if step % every == 0 or step == steps:  # the only host synchronisation
-            history.append((step, check_finite(loss.item(), step, name)))
-            progress.say(*history[-1])
-        if checkpoint.due():
-            states = {part: value.state_dict() for part, value in parts.items()}
-            checkpoint.save({"step": step, "history": history, "parts": states})
+        if step % max(1, steps // 50) == 0 or step == steps:  # the only host synchronisation
+            history.append((step, check_finite(loss.item(), step)))
+        keeper.after(step, history, parts)
     return history
 
 
-def check_finite(loss, step, report):
+def check_finite(loss, step):
     """Return the loss, or raise FloatingPointError that says what to change."""
     if not math.isfinite(loss):
         raise FloatingPointError(
-            f"{report}: the loss is {loss} at step {step}; lower the learning rate of this section "
-            "of params.yaml, or look for images without content"
+            f"the loss is {loss} at step {step}; lower the learning rate of this network in "
+            "params.yaml, or look for images without content"
         )
     return loss
 
 
-def train_student(teacher, images, textures, params, category, name, seed):
+def train_student(teacher, images, textures, params, category, name, seed, keeper=NO_KEEPER):
     """Phase 1: the student learns the teacher's features of the clean image; (student, history)."""
     settings = params.students[name]
     torch.manual_seed(seed)
@@ -100,6 +92,9 @@ def train_student(teacher, images, textures, params, category, name, seed):
     batches = Batches(images, textures, settings.batch_size, params, category, seed)
     known = None
     if not batches.augmented:  # the answer to an image never changes: one pass over them is enough
+        keeper.expect(
+            levels_memory(teacher, images), f"the teacher's levels of {len(images)} images"
+        )
         with autocast(params.arithmetic.precision):
             known = teacher_levels(teacher, images)
 
@@ -108,25 +103,24 @@ def train_student(teacher, images, textures, params, category, name, seed):
         with autocast(params.arithmetic.precision):
             if not settings.denoising:  # officially these pass, too, and count in its statistics
                 with torch.no_grad():
-                    student(to_input(teacher, corrupted))
+                    student(teacher.normalise(corrupted))
             if known:
                 target = [level[batches.index] for level in known]
             else:
                 with torch.no_grad():
-                    target = teacher(to_input(teacher, normal))
-            seen = to_input(teacher, corrupted if settings.denoising else normal)
+                    target = teacher(teacher.normalise(normal))
+            seen = teacher.normalise(corrupted if settings.denoising else normal)
             answer = student(seen)
         return cosine_distance_loss(target, [level.to(seen.dtype) for level in answer])
 
-    key = training_key(params, settings, category, seed, teacher, images, textures)
     groups = [(student.parameters(), settings.learning_rate)]
-    history = optimise(
-        step_loss, student, groups, settings, params, batches, key, f"student {name}"
-    )
+    history = optimise(step_loss, student, groups, settings, params, batches, keeper)
     return student.eval(), history
 
 
-def train_segmentation(teacher, student, images, textures, params, category, seed, settings=None):
+def train_segmentation(
+    teacher, student, images, textures, params, category, seed, settings=None, keeper=NO_KEEPER
+):
     """Phase 2: only the segmentation network learns, on corrupted images; (network, history).
 
     settings: the `segmentation` section, or what `params.head` gives for a row of tables 5 and 6.
@@ -141,7 +135,7 @@ def train_segmentation(teacher, student, images, textures, params, category, see
     frozen = folded(student, torch.zeros(1, 3, 64, 64, device=device()))
 
     def disagreement(corrupted):
-        seen = to_input(teacher, corrupted)
+        seen = teacher.normalise(corrupted)
         return segmentation_input(teacher(seen), frozen(seen), settings.input)
 
     shown = Ahead(batches, disagreement, params.arithmetic.precision)
@@ -154,12 +148,9 @@ def train_segmentation(teacher, student, images, textures, params, category, see
         focal = focal_loss(prediction, target, settings.gamma)
         return focal + settings.l1_weight * l1_loss(prediction, target)
 
-    key = training_key(
-        params, settings, category, seed, teacher, images, textures, student.state_dict()
-    )
     groups = [
         (network.residual.parameters(), settings.learning_rate_residual),
         (network.head.parameters(), settings.learning_rate_head),
     ]
-    history = optimise(step_loss, network, groups, settings, params, shown, key, "segmentation")
+    history = optimise(step_loss, network, groups, settings, params, shown, keeper)
     return network.eval(), history

@@ -1,4 +1,4 @@
-"""Take an interrupted training up where it was, to the same bits.
+"""Resume an interrupted training, bit for bit.
 
 A checkpoint lies outside every stage's outputs, in .checkpoints/<item>/, under a name that is a
 hash of all that decides the result. A changed parameter, image or line of code therefore never
@@ -15,9 +15,12 @@ from importlib.metadata import version
 import numpy as np
 import torch
 
-from lib.devices import device_name
+from lib import training
+from lib.devices import device, device_name
 from study import sources
+from study.limits import check_memory
 from study.params import ROOT
+from study.progress import Steps
 
 FOLDER = ROOT / ".checkpoints"
 
@@ -92,8 +95,43 @@ class Checkpoint:
         self.cost = self.written - start
 
 
-def training_key(params, settings, category, seed, teacher, *data):
-    """Name of the checkpoint: the hash of everything that decides a training."""
-    kept = ("arithmetic", "teacher", "augmentation", "corruption", "optimiser")
-    chosen = [getattr(params, section) for section in kept]
-    return fingerprint(*chosen, settings, category, seed, teacher.state_dict(), *data)
+class Keeper(training.Keeper):
+    """Resumes a training where an interrupted one was, saves it, and says how it goes.
+
+    name: of the network in messages. The rest decides the result, and so names the checkpoint;
+    student: of phase 2, frozen.
+    """
+
+    SECTIONS = ("arithmetic", "teacher", "augmentation", "corruption", "optimiser")
+
+    def __init__(self, params, name, category, seed, teacher, images, textures, student=None):
+        self.params, self.name = params, name
+        networks = [network.state_dict() for network in (teacher, student) if network]
+        self.decides = category, seed, *networks, images, textures
+
+    def key(self, settings):
+        """Hash of everything that decides a training with `settings`."""
+        chosen = [getattr(self.params, section) for section in self.SECTIONS]
+        return fingerprint(*chosen, settings, *self.decides)
+
+    def expect(self, size, what):
+        if device().type == "cpu":
+            check_memory(size, what)
+
+    def begin(self, settings, parts):
+        self.file = Checkpoint(self.key(settings), self.params.running.checkpoint_seconds)
+        step, history = 0, []
+        if saved := self.file.load(self.name):
+            step, history = saved["step"], saved["history"]
+            for part, state in saved["parts"].items():
+                parts[part].load_state_dict(state)
+        live_log = self.params.running.live_log
+        self.progress = Steps(self.name, settings.steps, settings.batch_size, live_log, first=step)
+        return step, history
+
+    def after(self, step, history, parts):
+        if history and history[-1][0] == step:
+            self.progress.say(*history[-1])
+        if self.file.due():
+            states = {part: value.state_dict() for part, value in parts.items()}
+            self.file.save({"step": step, "history": history, "parts": states})

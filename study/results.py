@@ -4,9 +4,9 @@ import io
 
 import torch
 
-from lib import training
+from lib import inference
 from lib.devices import device, device_name
-from lib.networks import SegmentationNetwork, Student
+from lib.networks import DeSTSeg, SegmentationNetwork, Student
 from study.files import whole
 from study.params import ROOT
 
@@ -38,8 +38,8 @@ def load(folder, build):
 PHASES = ("student", "segmentation")
 
 
-def load_networks(params, category, seed, folder=ROOT / "results"):
-    """Teacher, headline student and its segmentation network, as the stages left them.
+def load_model(params, category, seed, folder=ROOT / "results"):
+    """The headline student's `DeSTSeg`, as the stages of the pipeline left it.
 
     Raises FileNotFoundError where that item was not trained yet.
     """
@@ -50,4 +50,4 @@ def load_networks(params, category, seed, folder=ROOT / "results"):
             f"`dvc repro segmentation@{category}-{params.headline}-{seed}` first"
         )
     trained = load(student, Student), load(network, SegmentationNetwork)
-    return training.make_teacher(params), *trained
+    return DeSTSeg(inference.make_teacher(params), *trained, params.segmentation.input)

@@ -26,10 +26,8 @@ SILENT = {
     "progress",  # says how far a training is
     "sources",  # names checkpoints
 }
-UNUSED = {  # plots only shows, and baseline and maps train nothing
-    **{name: {"plots"} for name in ("dataset", "textures", "student", "segmentation")},
-    "maps": {"plots", "batches", "checkpoint", "corruption"},
-    "baseline": {"ahead", "batches", "checkpoint", "graph"},
+UNUSED = {  # plots only shows
+    name: {"plots"} for name in ("dataset", "textures", "student", "segmentation", "maps")
 }
 
 LAYOUT = {tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}

@@ -1,6 +1,7 @@
 """Batch-norms of frozen networks, folded into the convolutions before them."""
 
 from copy import deepcopy
+from functools import partial
 
 import torch
 from torch import nn
@@ -18,13 +19,13 @@ def fold_batch_norm(network, example):
     """Fold every batch-norm that follows a convolution into it; for frozen networks in eval mode.
 
     Which follows which is seen in one forward pass of `example`. Outputs stay equal to rounding.
+    Convolutions of `Upsampled` stay as they are: they take no bias.
     """
     made_by, pairs, hooks = {}, [], []  # made_by keeps outputs alive, so identities are unique
     names = {module: name for name, module in network.named_modules()}
     for module in names:
         if isinstance(module, nn.Conv2d):
-            note = lambda conv, _, out: made_by.update({id(out): (conv, out)})  # noqa: E731
-            hooks.append(module.register_forward_hook(note))
+            hooks.append(module.register_forward_hook(partial(remember, made_by)))
         elif isinstance(module, nn.BatchNorm2d):
             note = lambda norm, x: pairs.append((made_by.get(id(x[0])), norm))  # noqa: E731
             hooks.append(module.register_forward_pre_hook(note))
@@ -39,3 +40,9 @@ def fold_batch_norm(network, example):
             conv.bias = nn.Parameter(norm.bias + (bias - norm.running_mean) * scale, False)
             # timm's batch-norms may carry the activation
             network.set_submodule(names[norm], getattr(norm, "act", nn.Identity()))
+
+
+def remember(made_by, conv, inputs, output):
+    """Forward hook: note in `made_by` which convolution of a tensor gave `output`."""
+    if torch.is_tensor(inputs[0]):
+        made_by[id(output)] = conv, output

@@ -6,39 +6,59 @@ for the full resolution is to interpolate and shift the nine results, as product
 matrices. The result is the convolution's, zero padding included, to rounding.
 """
 
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from lib.anomaly_map import resize
 
 
-def convolve_levels(conv, levels, size):
-    """`conv` over `levels`, brought to `size` and concatenated: (N, O, *size).
+class Upsampled:
+    """Levels of features as one tensor (N, C, *size): brought to `size` and concatenated.
 
-    conv: 3x3 with padding 1 or 1x1, without bias; levels: list of (N, C_i, h_i, w_i). A convolution
-    is a sum over its input channels, so each level may take the way that needs less work.
+    levels: list of (N, C_i, h_i, w_i). The tensor is made when something needs it, and once.
     """
-    if conv.stride != (1, 1) or conv.dilation != (1, 1) or conv.bias is not None:
-        raise ValueError(f"{conv} must have stride and dilation 1 and no bias")
-    weights = conv.weight.split([level.shape[1] for level in levels], dim=1)
-    small, large = [], []
-    for part in zip(levels, weights, strict=True):
-        (small if saves_work(part[0], part[1], size) else large).append(part)
-    cheaper = {1: conv1x1_at_low_resolution, 3: conv3x3_at_low_resolution}[conv.kernel_size[0]]
-    results = [cheaper(level, weight, size) for level, weight in small]
-    if large:
-        maps, weights = zip(*large, strict=True)
-        together, weight = concatenated(maps, size), torch.cat(weights, dim=1)
-        results.append(F.conv2d(together, weight, padding=conv.padding))
-    return sum(results)
+
+    def __init__(self, levels, size):
+        self.levels, self.size = levels, size
+
+    @cached_property
+    def tensor(self):
+        """(N, C, *size)."""
+        resized = [resize(level, self.size) for level in self.levels]
+        return torch.cat(resized, dim=1) if len(resized) > 1 else resized[0]
+
+    def __radd__(self, other):
+        return other + self.tensor
 
 
-def concatenated(levels, size):
-    """All levels brought to `size`, as one (N, C, *size)."""
-    resized = [resize(level, size) for level in levels]
-    return torch.cat(resized, dim=1) if len(resized) > 1 else resized[0]
+class Convolution(nn.Conv2d):
+    """nn.Conv2d that also takes `Upsampled`, and does not make its tensor where that saves work.
+
+    A convolution is a sum over its input channels, so each level may take the way that needs less
+    work.
+    """
+
+    def forward(self, x):
+        if not isinstance(x, Upsampled):
+            return super().forward(x)
+        if self.stride != (1, 1) or self.dilation != (1, 1) or self.bias is not None:
+            raise ValueError(f"{self} must have stride and dilation 1 and no bias")
+        weights = self.weight.split([level.shape[1] for level in x.levels], dim=1)
+        pairs = list(zip(x.levels, weights, strict=True))
+        small = [pair for pair in pairs if saves_work(*pair, x.size)]
+        large = [pair for pair in pairs if not saves_work(*pair, x.size)]
+        if not small:
+            return super().forward(x.tensor)
+        cheaper = {1: conv1x1_at_low_resolution, 3: conv3x3_at_low_resolution}[self.kernel_size[0]]
+        results = [cheaper(level, weight, x.size) for level, weight in small]
+        if large:
+            maps, weights = zip(*large, strict=True)
+            rest = Upsampled(maps, x.size).tensor
+            results.append(F.conv2d(rest, torch.cat(weights, dim=1), padding=self.padding))
+        return sum(results)
 
 
 def saves_work(level, weight, size):

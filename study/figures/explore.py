@@ -15,11 +15,9 @@ import torch
 import torch.nn.functional as F
 from matplotlib.figure import Figure
 
-from lib import inference
-from lib.anomaly_map import cosine_map, image_score
+from lib.anomaly_map import image_score
 from lib.devices import device
 from lib.losses import cosine_distance
-from lib.networks import segmentation_input
 from study.figures import plots
 from study.scoring.scores import full_size
 
@@ -38,12 +36,11 @@ class Stages(NamedTuple):
 
 
 @torch.inference_mode()
-def stages(teacher, student, network, images, kind="product"):
-    """Run all three networks on float images (N, S, S, C) in [0, 1]; `kind` as `network` wants."""
+def stages(model, images):
+    """Run a `DeSTSeg` on float images (N, S, S, C) in [0, 1]."""
     batch = torch.from_numpy(np.ascontiguousarray(images, np.float32)).to(device())
-    seen = inference.to_input(teacher, batch.permute(0, 3, 1, 2))
-    known, answer = teacher(seen), student(seen)
-    fused, found = cosine_map(known, answer), network(segmentation_input(known, answer, kind))
+    batch = batch.permute(0, 3, 1, 2)
+    (known, answer), (fused, found) = model.levels(batch), model(batch)
     unit = [[F.normalize(level, dim=1).cpu() for level in levels] for levels in (known, answer)]
     distances = [cosine_distance(*pair) for pair in zip(*unit, strict=True)]
     return Stages(*unit, distances, fused[:, 0].cpu().numpy(), found[:, 0].cpu().numpy())

@@ -1,6 +1,6 @@
 """A nearest-neighbour baseline: distance of a patch to the training set in the teacher's features.
 
-What SPADE and PatchCore do at heart (Cohen & Hoshen 2020; Roth et al. 2022), with a memory bank
+The core of SPADE and PatchCore (Cohen & Hoshen 2020; Roth et al. 2022), with a memory bank
 drawn at random instead of a coreset. It needs no training and tells what the teacher alone gives.
 """
 
@@ -8,6 +8,14 @@ import torch
 
 from lib.anomaly_map import resize
 from lib.devices import device_name
+from lib.inference import levels_memory, teacher_levels
+from study.limits import check_memory
+
+
+def levels(teacher, images):
+    """`teacher_levels` of uint8 images (N, S, S, C); MemoryError before they would not fit."""
+    check_memory(levels_memory(teacher, images), f"the teacher's levels of {len(images)} images")
+    return teacher_levels(teacher, images)
 
 
 def patches(features, levels):

@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from lib.training import train_segmentation, train_student
+from lib.training import NO_KEEPER, train_segmentation, train_student
 from study import params
+from study.checkpoint import Keeper
 
 SIZE = 32
 SHIPPED = params.load()
@@ -30,13 +31,20 @@ def tiny(steps=2, **augmentation):
 PARAMS = tiny(flips=True)  # so that the teacher sees each batch, whatever is shipped
 
 
-def student_of(teacher, name="full", seed=0, chosen=PARAMS, category="any"):
-    return train_student(teacher, IMAGES, TEXTURES, chosen, category, name, seed)
+def student_of(teacher, name="full", seed=0, chosen=PARAMS, category="any", kept=False):
+    """Train a student; kept: resumed and saved as in the pipeline."""
+    keeper = NO_KEEPER
+    if kept:
+        keeper = Keeper(chosen, f"student {name}", category, seed, teacher, IMAGES, TEXTURES)
+    return train_student(teacher, IMAGES, TEXTURES, chosen, category, name, seed, keeper)
 
 
-def network_of(teacher, student, seed=0, chosen=PARAMS, category="any", settings=None):
-    data = IMAGES, TEXTURES
-    return train_segmentation(teacher, student, *data, chosen, category, seed, settings)
+def network_of(teacher, student, seed=0, chosen=PARAMS, category="any", settings=None, kept=False):
+    """Train a segmentation network; kept: resumed and saved as in the pipeline."""
+    data, keeper = (IMAGES, TEXTURES), NO_KEEPER
+    if kept:
+        keeper = Keeper(chosen, "segmentation", category, seed, teacher, *data, student)
+    return train_segmentation(teacher, student, *data, chosen, category, seed, settings, keeper)
 
 
 def state(network):

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from lib import training
+from lib import inference
 from lib.backbones import read_state_dict, timm
 from lib.networks import Teacher
 from study import params
@@ -126,7 +126,7 @@ def test_weights_of_the_features_alone_load(plain, tmp_path):
     assert_same_features(teacher, plain)
     chosen = params.Teacher("resnet10t", str(path), (1, 2, 3))
     settings = replace(params.load(), teacher=chosen)
-    assert_same_features(training.make_teacher(settings), plain)
+    assert_same_features(inference.make_teacher(settings), plain)
 
 
 def test_weights_of_another_backbone(plain, tmp_path):

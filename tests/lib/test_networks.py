@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from lib.anomaly_map import resize
+from lib.fast.upsampled import Upsampled
 from lib.networks import (
     ASPP,
     INPUTS,
@@ -15,9 +16,9 @@ from lib.networks import (
     SegmentationNetwork,
     Student,
     Teacher,
-    TwoBlocks,
     input_channels,
     segmentation_input,
+    two_blocks,
 )
 
 CHANNELS = [64, 128, 256]
@@ -151,13 +152,14 @@ def test_no_narrow_convolution_that_onednn_gets_wrong(width):
 
 
 @pytest.mark.parametrize("outputs", [5, 8])  # a shortcut with its own convolution, or none
-@pytest.mark.parametrize("kind", [ResidualBlock, TwoBlocks])
+@pytest.mark.parametrize("kind", [ResidualBlock, two_blocks])
 def test_a_block_over_levels_is_the_block_over_their_concatenation(kind, outputs):
     torch.manual_seed(0)
     block = kind(8, outputs).double().train()
     levels = [torch.randn(2, c, s, s, dtype=torch.float64) for c, s in ((3, 12), (4, 5), (1, 1))]
     joined = torch.cat([resize(level, (12, 12)) for level in levels], dim=1)
-    torch.testing.assert_close(block.over(levels, (12, 12)), block(joined), rtol=0, atol=1e-10)
+    found = block(Upsampled(levels, (12, 12)))
+    torch.testing.assert_close(found, block(joined), rtol=0, atol=1e-10)
 
 
 @pytest.mark.parametrize("encoder_decoder", [True, False])

@@ -15,7 +15,7 @@ from scipy import ndimage, stats
 from torch import nn
 
 from bench import reference
-from lib import corruption, devices, losses, training
+from lib import corruption, devices, inference, losses, training
 from lib.batches import Batches
 from lib.networks import SegmentationNetwork, Student, Teacher, segmentation_input
 from study import params
@@ -91,14 +91,16 @@ def test_teacher(teacher, shape):
     assert {"conv1.weight", "bn1.bias", "layer3.1.conv2.weight"} <= set(twin.features.state_dict())
     images = torch.rand(2, 3, *shape)
     with torch.no_grad():
-        found, expected = (t(t.normalise(images)) for t in (teacher, twin))
+        seen = teacher.normalise(images)
+        assert torch.equal(seen, twin.normalise(images))
+        found, expected = teacher(seen), twin(seen)
     assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
 
 
 def test_teacher_as_training_makes_it(teacher, tmp_path):
     torch.save(teacher.features.state_dict(), tmp_path / "weights.pth")
     chosen = params.Teacher("resnet18", str(tmp_path / "weights.pth"), (1, 2, 3))
-    made = training.make_teacher(replace(params.load(), teacher=chosen)).cpu()
+    made = inference.make_teacher(replace(params.load(), teacher=chosen)).cpu()
     twin, images = plain(teacher), torch.rand(2, 3, 64, 64)
     with torch.no_grad():
         found, expected = (t(t.normalise(images)) for t in (made, twin))
@@ -239,7 +241,7 @@ def double(teacher):
 
 @pytest.mark.parametrize("name", ["plain", "denoising", "encoder_decoder", "full"])
 def test_student_step(double, name):
-    chosen = getattr(tiny().students, name)
+    chosen = tiny().students[name]
     torch.manual_seed(0)  # as train_student seeds it
     shape = CHANNELS, chosen.encoder_decoder, 8
     student = plain(Student(*shape).to(devices.device()), *shape)

@@ -17,12 +17,12 @@ from runs import (
     tiny,
 )
 
-from lib import devices, networks, training
+from lib import devices, inference, networks, training
 from lib.batches import Batches, to_arrays
 from lib.fast.graph import Captured
 from lib.inference import anomaly_maps
-from lib.networks import INPUTS, SegmentationNetwork, Student, input_channels
-from lib.training import optimise
+from lib.networks import INPUTS, DeSTSeg, SegmentationNetwork, Student, input_channels
+from lib.training import NO_KEEPER, optimise
 from study import params
 
 # The loop
@@ -34,13 +34,13 @@ def plain_calls(monkeypatch):
     monkeypatch.setattr(Captured, "PLAIN", 10**9)
 
 
-def loop(step_loss, groups, chosen, rule=PARAMS.optimiser, name="test"):
+def loop(step_loss, groups, chosen, rule=PARAMS.optimiser):
     """`optimise` on plain weights: [(weight, learning rate)]."""
     weights = torch.nn.ParameterList([weight for weight, _ in groups])
     groups = [([weight], rate) for weight, rate in groups]
     batches = Batches(IMAGES, TEXTURES, 1, PARAMS, "any", 0)
     settings = replace(PARAMS, optimiser=rule)
-    return optimise(step_loss, weights, groups, chosen, settings, batches, "loop", name)
+    return optimise(step_loss, weights, groups, chosen, settings, batches, NO_KEEPER)
 
 
 def rates_and_history(schedule):
@@ -92,10 +92,8 @@ def test_groups_have_their_own_rate():
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_loss_that_is_no_number(value):
     weight = torch.nn.Parameter(torch.tensor([1.0]))
-    with pytest.raises(
-        FloatingPointError, match=r"phase x: the loss is (nan|inf) at step 1; lower"
-    ):
-        loop(lambda: weight.sum() * value, [(weight, 0.1)], PARAMS.segmentation, name="phase x")
+    with pytest.raises(FloatingPointError, match=r"the loss is (nan|inf) at step 1; lower"):
+        loop(lambda: weight.sum() * value, [(weight, 0.1)], PARAMS.segmentation)
 
 
 # The two phases
@@ -159,7 +157,7 @@ def test_every_input_of_the_segmentation_network_trains(teacher, student, kind):
     torch.manual_seed(0)
     untrained = state(SegmentationNetwork(channels, 8).to(devices.device()))
     assert not any(torch.equal(p, untrained[name]) for name, p in network.named_parameters())
-    maps = anomaly_maps(teacher, student, network, IMAGES, kind)
+    maps = anomaly_maps(DeSTSeg(teacher, student, network, kind), IMAGES)
     assert np.isfinite(maps).all() and maps[1].shape == (5, SIZE // 4, SIZE // 4)
 
 
@@ -256,7 +254,7 @@ def test_make_teacher():
     before = torch.get_num_threads()
     try:
         one = replace(PARAMS.arithmetic, threads=1)
-        teacher = training.make_teacher(replace(PARAMS, teacher=chosen, arithmetic=one))
+        teacher = inference.make_teacher(replace(PARAMS, teacher=chosen, arithmetic=one))
         assert torch.get_num_threads() == 1
     finally:
         torch.set_num_threads(before)

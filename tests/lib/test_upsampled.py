@@ -3,11 +3,10 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import nn
 
 from lib.anomaly_map import resize
 from lib.fast import upsampled
-from lib.fast.upsampled import convolve_levels, saves_work, shifted_interpolation
+from lib.fast.upsampled import Convolution, Upsampled, saves_work, shifted_interpolation
 from lib.networks import SegmentationNetwork, Student
 
 CASES = {  # sizes of the levels -> the size they are brought to
@@ -22,7 +21,7 @@ CASES = {  # sizes of the levels -> the size they are brought to
 
 
 def conv(kernel, channels, outputs=3):
-    return nn.Conv2d(channels, outputs, kernel, padding=kernel // 2, bias=False).double()
+    return Convolution(channels, outputs, kernel, padding=kernel // 2, bias=False).double()
 
 
 def results(convolve, weight, levels):
@@ -52,7 +51,7 @@ def test_equal_to_the_convolution_of_the_resized_levels(case, kernel, way, monke
     layer = conv(kernel, sum(channels))
     if way != "chosen":
         monkeypatch.setattr(upsampled, "saves_work", lambda *_: way == "low resolution")
-    found = results(lambda: convolve_levels(layer, levels, size), layer.weight, levels)
+    found = results(lambda: layer(Upsampled(levels, size)), layer.weight, levels)
     joined = [F.interpolate(x, size=size, mode="bilinear", align_corners=False) for x in levels]
     plain = results(lambda: layer(torch.cat(joined, dim=1)), layer.weight, levels)
     assert_same(found, plain)
@@ -62,15 +61,15 @@ def test_single_precision():
     torch.manual_seed(0)
     layer, levels = conv(3, 96).float(), [torch.randn(2, 64, 4, 4), torch.randn(2, 32, 3, 3)]
     expected = layer(torch.cat([resize(level, (16, 16)) for level in levels], dim=1))
-    torch.testing.assert_close(convolve_levels(layer, levels, (16, 16)), expected)
+    torch.testing.assert_close(layer(Upsampled(levels, (16, 16))), expected)
 
 
 def test_matrices_that_were_first_made_for_maps_serve_training():
     shifted_interpolation.cache_clear()
     level, layer = torch.randn(1, 64, 3, 3), conv(3, 64).float()
     with torch.inference_mode():
-        expected = convolve_levels(layer, [level], (12, 12))
-    output = convolve_levels(layer, [level], (12, 12))
+        expected = layer(Upsampled([level], (12, 12)))
+    output = layer(Upsampled([level], (12, 12)))
     output.sum().backward()
     assert layer.weight.grad.any() and torch.equal(output, expected)
 

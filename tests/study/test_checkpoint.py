@@ -16,7 +16,7 @@ from lib import devices, training
 from lib.fast.graph import Captured
 from lib.networks import Teacher
 from study import checkpoint, sources
-from study.checkpoint import Checkpoint, fingerprint
+from study.checkpoint import Checkpoint, Keeper, fingerprint
 
 STEPS, KILLED_AT = 6, 4
 NEVER = replace(SHIPPED.running, checkpoint_seconds=1e9)
@@ -62,7 +62,7 @@ def train(teacher, frozen, monkeypatch):
                 raise Killed
             return loss(*arguments)
 
-        chosen = {"chosen": replace(settings[rules], **changed), "category": category}
+        chosen = {"chosen": replace(settings[rules], **changed), "category": category, "kept": True}
         with monkeypatch.context() as patch:
             patch.setattr(training, LOSSES[phase], counted)
             if phase == "student":
@@ -273,9 +273,9 @@ def key(teacher, frozen):
     def key(teacher=teacher, images=IMAGES, textures=TEXTURES, student=frozen, **changed):
         rest = {"settings": SHIPPED.segmentation, "category": "nut", "seed": 0}
         rest |= {name: changed.pop(name) for name in list(changed) if name in rest}
-        data = images, textures, student.state_dict()
-        chosen = replace(SHIPPED, **changed)
-        return checkpoint.training_key(chosen, *rest.values(), teacher, *data)
+        settings, *names = rest.values()
+        data = teacher, images, textures, student
+        return Keeper(replace(SHIPPED, **changed), "it", *names, *data).key(settings)
 
     return key
 

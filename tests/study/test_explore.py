@@ -12,7 +12,7 @@ from test_scores import SETTINGS, category, images_of, maps_of
 
 from lib.anomaly_map import cosine_map
 from lib.devices import device
-from lib.networks import SegmentationNetwork, Student, input_channels
+from lib.networks import DeSTSeg, SegmentationNetwork, Student, input_channels
 from study.figures import explore
 from study.scoring.scores import MAPS, View
 
@@ -34,7 +34,7 @@ def images():
 
 @pytest.fixture(scope="module")
 def found(networks, images):
-    return explore.stages(*networks, images)
+    return explore.stages(DeSTSeg(*networks), images)
 
 
 @pytest.fixture

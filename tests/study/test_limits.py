@@ -4,11 +4,10 @@ import resource
 import subprocess
 import sys
 
-import numpy as np
 import pytest
+from runs import student_of, tiny
 from toys import dataset
 
-from lib import inference
 from study import limits
 from study.data.mvtec import load_category
 from study.params import ROOT
@@ -48,8 +47,8 @@ def test_nothing_is_known_elsewhere(monkeypatch, tmp_path):
 @pytest.mark.skipif(sys.platform != "linux", reason="the limit counts on Linux")
 def test_a_limit_of_the_process_counts():
     limited = (
-        "import resource; from lib import memory; "
-        f"resource.setrlimit(resource.RLIMIT_AS, ({1000 * MIB},) * 2); print(memory.free())"
+        "import resource; from study import limits; "
+        f"resource.setrlimit(resource.RLIMIT_AS, ({1000 * MIB},) * 2); print(limits.free())"
     )
     command = [sys.executable, "-c", limited]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
@@ -67,6 +66,6 @@ def test_too_little_is_told_before_anything_is_decoded(root, machine, monkeypatc
 
 def test_too_little_is_told_before_training(teacher, machine):
     machine(limit=20, used=20, cache=0)
-    images = np.zeros((4, 32, 32, 3), np.uint8)
-    with pytest.raises(MemoryError, match="the teacher's levels of 4 images: needs"):
-        inference.teacher_levels(teacher, images)
+    still = tiny(flips=False, rotation={"default": "none"})
+    with pytest.raises(MemoryError, match="the teacher's levels of 5 images: needs"):
+        student_of(teacher, chosen=still, kept=True)

@@ -24,4 +24,4 @@ def test_save_and_load(tmp_path, student):
 
 def test_an_untrained_item_says_what_to_run(tmp_path):
     with pytest.raises(FileNotFoundError, match="dvc repro segmentation@nut-full-0"):
-        results.load_networks(SETTINGS, "nut", 0, tmp_path)
+        results.load_model(SETTINGS, "nut", 0, tmp_path)
