@@ -68,10 +68,16 @@ def collect(results, categories):
 
 
 def save_tables(tables, folder):
-    """Write ablations.csv (the contract's columns, test), validation, baseline and heads.csv."""
+    """Write ablations.csv (the contract's columns, test), validation, baseline and heads.csv.
+
+    Removes run.md if it tells of other tables.
+    """
     for name, frame in zip(FILES, tables, strict=True):
         with whole(folder / f"{name}.csv") as path:
             frame.to_csv(path, index=False, float_format="%.6f")
+    record = folder / "run.md"
+    if record.exists() and fingerprint(folder) not in record.read_text("utf-8"):
+        record.unlink()
 
 
 def load_tables(folder):
@@ -230,7 +236,7 @@ def page(params, tables, notebooks):
             [
                 f"# Study `{params.study}`",
                 protocol(params),
-                "Commit, parameters and wall time: [run.md](run.md).",
+                "Commit, parameters and wall time: `run.md`, once `make record` has written it.",
                 "## Image AUROC on real defects (percent, mean ± standard deviation over seeds)",
                 markdown(table4(tables)),
                 "## Pixel metrics (percent; `_drawn`: drawn on good images, not real)",

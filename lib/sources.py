@@ -26,6 +26,7 @@ SILENT = {
     "progress",  # says how far a training is
     "compat",  # makes a broken torchvision importable
     "sources",  # names checkpoints
+    "leftovers",  # removes what no stage makes
 }
 UNUSED = {  # plots only shows, and baseline takes nothing but the teacher from training
     **{name: {"plots"} for name in ("dataset", "textures", "student", "segmentation")},

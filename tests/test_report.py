@@ -135,6 +135,16 @@ def test_save_and_load(tmp_path, heads):
         )
 
 
+def test_the_record_of_another_run_goes_with_its_tables(tables, tmp_path):
+    report.save_tables(tables, tmp_path)
+    record = tmp_path / "run.md"
+    record.write_text(f"sha256 `{report.fingerprint(tmp_path)}`")
+    report.save_tables(tables, tmp_path)
+    assert record.exists(), "the same tables"
+    report.save_tables(tables._replace(test=tables.test[:-1]), tmp_path)
+    assert not record.exists()
+
+
 def test_rows_of_real_defects_and_what_was_measured(tables):
     assert set(report.real(tables.test).benchmark) == {"toy"}
     assert report.measured(report.real(tables.test)) == ["image_auroc"]

@@ -139,8 +139,9 @@ def test_a_broken_notebook_is_named(root):
 
 
 def runs(stage):
-    """What a stage runs: the name of its notebook or of its module."""
-    _, _, _, module, *rest = STAGES[stage]["cmd"].split()
+    """What a stage runs last: the name of its notebook or of its module."""
+    command = STAGES[stage]["cmd"]
+    _, _, _, module, *rest = (command if isinstance(command, str) else command[-1]).split()
     return Path(rest[0]).stem if module.endswith(".notebook") else module.rpartition(".")[2]
 
 
