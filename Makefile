@@ -63,7 +63,7 @@ torture: env ## kill the pipeline 20 times and compare with an undisturbed run: 
 	$(ACTIVE) $(BIN)/python tests/helpers/torture.py --kills 20
 
 hostile: env ## every bad input and the message that it gets: reports/hostile.md
-	$(BIN)/python tests/helpers/hostile.py
+	PYTHONPATH=.:tests/study $(BIN)/python tests/helpers/hostile.py
 
 bench: env ## time the study beside a plain implementation: reports/benchmark/
 	$(BIN)/python -m bench.run

@@ -2,7 +2,7 @@
 
     python -m study.notebook NOTEBOOK OUTPUT ['name: value' ...]
 
-The kernel is this interpreter, started in the repository root. What cells print appears at once on
+The kernel (study/kernel.py) works in the repository root. What cells print appears at once on
 stderr, behind the item's name. By convention notebooks print results to stdout and progress (steps,
 rates, time left) to stderr; the saved file leaves stderr out, as it is never the same twice.
 """
@@ -23,7 +23,7 @@ if __name__ == "__main__":
 
 import yaml
 
-from study import sources
+from study import kernel, sources
 from study.params import ROOT
 from study.progress import Display
 
@@ -33,9 +33,7 @@ sys.modules.setdefault("rfc3987_syntax", None)
 STAGE = os.environ.get("DVC_STAGE", "").rpartition(":")[2].partition("@")[0]
 
 import nbformat  # noqa: E402
-from nbclient.exceptions import DeadKernelError  # noqa: E402
 from papermill.exceptions import PapermillExecutionError  # noqa: E402
-from papermill.execute import execute_notebook  # noqa: E402
 
 
 class NotebookError(Exception):
@@ -62,12 +60,14 @@ def run(notebook, output, parameters):
     lies in failed/.
     """
     notebook, output = Path(notebook).resolve(), Path(output).resolve()
+    if not notebook.is_relative_to(ROOT):
+        raise ValueError(f"{notebook} belongs to another repository than lib, which is in {ROOT}")
     _check_parameters(notebook, parameters)
     item = (
         output.stem if output.stem.startswith(notebook.stem) else f"{notebook.stem} {output.stem}"
     )
     evidence = ROOT / "failed" / (_shown(output) if output.is_relative_to(ROOT) else output.name)
-    for folder in (evidence.parent, output.parent, ROOT / "logs" / "ipython"):
+    for folder in (evidence.parent, output.parent, ROOT / "logs"):
         folder.mkdir(parents=True, exist_ok=True)
     with alone(ROOT / ".checkpoints" / f"{item}.lock", item):
         _finish(notebook, output, parameters, item, evidence)
@@ -81,8 +81,10 @@ def _finish(notebook, output, parameters, item, evidence):
         item, notebook, before, "since the stage `sources` listed it: run `dvc repro sources` first"
     )
     try:
-        executed = _execute(notebook, evidence, parameters, item)
-    except (PapermillExecutionError, DeadKernelError) as error:
+        os.environ["STUDY_ITEM"] = item  # whose checkpoints are whose
+        progress = Progress(item, Display())
+        executed = kernel.execute(notebook, evidence, parameters, ROOT, progress)
+    except (PapermillExecutionError, kernel.KernelError) as error:
         raise NotebookError(
             f"\n{item}: {_shown(notebook)} failed {_reason(error)}\n"
             f"The notebook up to there, with the traceback: {_shown(evidence)}"
@@ -157,31 +159,6 @@ def _check_parameters(notebook, parameters):
         )
 
 
-def _execute(notebook, evidence, parameters, item):
-    os.environ |= {
-        "STUDY_ITEM": item,  # whose checkpoints are whose
-        "PYTHONHASHSEED": "0",
-        "PYDEVD_DISABLE_FILE_VALIDATION": "1",  # no note about frozen modules at each start
-        "JUPYTER_PREFER_ENV_PATH": "1",  # this environment's kernel, not the user's
-        "IPYTHONDIR": str(ROOT / "logs" / "ipython"),  # nor the user's start-up files
-    }
-    display = Display()
-    return execute_notebook(
-        notebook,
-        evidence,
-        parameters,
-        kernel_name="python3",
-        language="python",
-        cwd=ROOT,
-        progress_bar=False,
-        stdout_file=Progress(item, display),
-        stderr_file=Progress(item, display),
-        record_timing=False,
-        coalesce_streams=True,
-        extra_arguments=["--log-level=40"],  # no warning about local sockets at each start
-    )
-
-
 def _tidied(notebook):
     """The executed notebook without what differs between equal runs, machines or Pythons."""
     notebook.metadata = {
@@ -203,8 +180,8 @@ def _tidied(notebook):
 
 
 def _reason(error):
-    if isinstance(error, DeadKernelError):
-        return "because its kernel died: killed, crashed or, most often, out of memory"
+    if isinstance(error, kernel.KernelError):
+        return str(error)
     line = error.source.strip().splitlines()[0]
     return f"in cell [{error.exec_count}], which begins '{line}'\n{error.ename}: {error.evalue}"
 

@@ -25,6 +25,7 @@ SILENT = {
     "params",  # reads params.yaml, whose sections the stages name
     "progress",  # says how far a training is
     "sources",  # names checkpoints
+    "leftovers",  # removes what no stage makes
 }
 UNUSED = {  # plots only shows
     name: {"plots"} for name in ("dataset", "textures", "student", "segmentation", "maps")

@@ -14,7 +14,7 @@ import shutil
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from study import params
+from study import leftovers, params
 from study.params import ROOT
 from study.scoring.scores import View
 from study.site import gallery
@@ -157,11 +157,15 @@ def parameter_blocks(text):
         yield block.partition(":")[0], block.rstrip()
 
 
-def notebooks(folder):
-    """Rendered notebooks to show: (name, path, what it answers), in the order to read them."""
+def notebooks(folder, categories):
+    """Rendered notebooks to show: (name, path, what it answers), in the order to read them.
+
+    Those of other categories are leftovers.
+    """
     order = [kind for kind, _ in NOTEBOOKS]
-    found = [(p.stem.partition("-")[0], p) for p in folder.glob("*.ipynb")]
-    for kind, path in sorted((order.index(k), p) for k, p in found if k in order):
+    found = [(*f"{p.stem}-".split("-")[:2], p) for p in folder.glob("*.ipynb")]
+    shown = [(k, p) for k, category, p in found if k in order and category in ("", *categories)]
+    for kind, path in sorted((order.index(k), p) for k, p in shown):
         yield path.stem, path, NOTEBOOKS[kind][1]
 
 
@@ -172,7 +176,7 @@ class Site:
         self.settings, self.root, self.target = settings, root, target
         self.reports, self.results = root / "reports" / settings.study, root / "results"
         self.tables = ablations.load_tables(self.reports, settings, self.results)
-        self.notebooks = list(notebooks(root / "rendered" / settings.study))
+        self.notebooks = list(notebooks(root / "rendered" / settings.study, settings.categories))
         protocol, commit, run = record(self.reports)
         self.templates = Environment(
             loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined,
@@ -269,6 +273,9 @@ class Site:
 def main():
     settings = params.load()
     target = ROOT / "site" / settings.study
+    of_study = [f"{name}/{settings.study}" for name in ("metrics", "rendered", "reports")]
+    results = [f"results/{name}" for name in ("dataset", "student", "segmentation", "maps")]
+    leftovers.remove([*of_study, "rendered/items", *results])
     Site(settings, ROOT, target).build()
     size = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
     print(f"site/{settings.study}/index.html, {size / 1e6:.1f} MB in all")

@@ -69,12 +69,18 @@ def draws(results, settings):
 
 
 def save_tables(tables, folder, smallest):
-    """Write ablations.csv (the contract's columns, test), validation, baseline and claims.csv."""
+    """Write ablations.csv (the contract's columns, test), validation, baseline and claims.csv.
+
+    Removes run.md if it tells of other tables.
+    """
     frames = dict(zip(FILES, tables, strict=False))
     frames["claims"] = claims.numbers(claims.answers(tables, smallest))
     for name, frame in frames.items():
         with whole(folder / f"{name}.csv") as path:
             frame.to_csv(path, index=False, float_format="%.6f")
+    record = folder / "run.md"
+    if record.exists() and fingerprint(folder) not in record.read_text("utf-8"):
+        record.unlink()
 
 
 def load_tables(folder, settings, results=None):
@@ -198,7 +204,7 @@ def page(params, tables, notebooks):
                 answers.ablations(
                     found, claims.reached(tables, (tables.student, "segmentation")), tables.student
                 ),
-                "Commit, parameters and wall time: [run.md](run.md).",
+                "Commit, parameters and wall time: `run.md`, once `make record` has written it.",
                 "## Image AUROC on real defects (percent, mean ± standard deviation over seeds)",
                 markdown(table4(tables)),
                 *missing(tables),

@@ -185,20 +185,20 @@ def warnings(one, two):
 
 def main(arguments):
     """The command line; returns the exit status."""
+    from study import notebook  # not for the notebook, which imports this
+    from study.site import notebooks
+
     before, after = [*arguments, "", ""][:2]
     name = re.sub(r"[^\w.-]+", "_", f"{before or 'working-tree'}--{after or 'working-tree'}")
     target = ROOT / "rendered" / "compare" / f"{name}.ipynb"
     try:
         both(before, after)  # a wrong name is told before a kernel starts
-        from study import notebook
-        from study.site import notebooks  # seconds to import
-
         parameters = {"before": before, "after": after}
         notebook.run(ROOT / "notebooks" / "compare.ipynb", target, parameters)
         with files.whole(target.with_suffix(".html")) as path:
             style = (ROOT / "study/site/templates/site.css").read_text(encoding="utf-8")
             path.write_text(notebooks.alone(target, style), encoding="utf-8")
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, notebook.NotebookError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     shown = target.relative_to(ROOT)

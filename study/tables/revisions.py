@@ -5,17 +5,19 @@ Read from params.yaml, dvc.lock and reports/<study>/ of the revision; nothing is
 
 import io
 import re
-import subprocess
+from contextlib import closing
 from typing import NamedTuple
 
 import pandas as pd
 import yaml
+from dvc.scm import Git, SCMError, resolve_rev
 
 from study.params import ROOT
 from study.scoring.scores import load_scores
 from study.scoring.thresholds import FACTS
 
 RUN = "run `dvc repro` there and commit, or name another revision"
+KEYS = {"study": str, "categories": list, "seeds": list, "students": dict}  # what is read here
 
 
 class Experiment(NamedTuple):
@@ -28,38 +30,45 @@ class Experiment(NamedTuple):
     stale: list  # keys of params.yaml whose value is not the one that the results were made with
 
 
-def _git(root, *arguments):
-    run = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, check=False)
-    return run.stdout.decode() if run.returncode == 0 else None
-
-
 def resolve(name, root=ROOT):
     """The commit that `name` stands for; None for the working tree, whose name is empty.
 
-    Raises ValueError for a name that git and DVC do not know, or that several experiments bear.
+    Raises ValueError for a name that git and DVC do not know, or that several experiments have.
     """
     if not name:
         return None
-    if found := _git(root, "rev-parse", "--verify", "-q", "--end-of-options", f"{name}^{{commit}}"):
-        return found.strip()
-    # DVC keeps an experiment as refs/exps/<commit it began from, 2 and 38 digits>/<name>.
-    listed = _git(root, "for-each-ref", "--format=%(objectname) %(refname)", "refs/exps") or ""
-    matches = re.findall(rf"(\w+) refs/exps/\w\w/\w+/{re.escape(name)}\n", listed)
-    if len(matches) == 1:
-        return matches[0]
-    if matches:
-        raise ValueError(f"{name!r} names {len(matches)} experiments: give one of {matches}")
-    raise ValueError(
-        f"no revision {name!r}: give a commit, branch, tag or the name of an experiment "
-        "(`dvc exp list --all-commits`)"
-    )
+    try:
+        with closing(Git(str(root))) as repository:
+            return resolve_rev(repository, name)
+    except SCMError as error:
+        raise ValueError(
+            f"no revision {name!r} ({error}): give a commit, branch, tag or the name of an "
+            "experiment (`dvc exp list --all-commits`)"
+        ) from None
 
 
 def _read(commit, path, root):
     """Text of a file in the commit, or in the working tree; None if it is not there."""
     if commit:
-        return _git(root, "show", f"{commit}:{path}")
-    return (root / path).read_text(encoding="utf-8") if (root / path).is_file() else None
+        with closing(Git(str(root))) as repository:
+            files = repository.get_fs(commit)
+            text = files.read_text(path, encoding="utf-8") if files.isfile(path) else None
+    else:
+        text = (root / path).read_text(encoding="utf-8") if (root / path).is_file() else None
+    if text and re.search("^<<<<<<< ", text, re.MULTILINE):
+        raise ValueError(f"{path}: unresolved conflicts of a merge; resolve them first")
+    return text
+
+
+def _tree(text, path):
+    """The mapping that a YAML file holds; ValueError in one line if it holds none."""
+    try:
+        if isinstance(tree := yaml.safe_load(text), dict):
+            return tree
+        reason = "no mapping of keys to values"
+    except yaml.YAMLError as error:
+        reason = " ".join(str(error).split())
+    raise ValueError(f"{path}: {reason}; mend it, or get it again from git")
 
 
 def flat(tree, prefix=""):
@@ -75,7 +84,7 @@ def _stale(lock, params, tree):
     keys = {f"{c}-{n}-{s}" for c in tree["categories"] for n in names for s in tree["seeds"]}
     keys |= {"", *tree["categories"]}
     used = {}
-    for stage, record in (yaml.safe_load(lock or "") or {}).get("stages", {}).items():
+    for stage, record in _tree(lock or "{}", "dvc.lock").get("stages", {}).items():
         if stage.partition("@")[2] in keys:
             for section, value in record.get("params", {}).get("params.yaml", {}).items():
                 used |= flat(value, f"{section}.")
@@ -87,7 +96,9 @@ def load(name, root=ROOT):
     commit, called = resolve(name, root), name or "working tree"
     if not (text := _read(commit, "params.yaml", root)):
         raise ValueError(f"{called}: there is no params.yaml")
-    tree = yaml.safe_load(text)
+    tree = _tree(text, f"{called}: params.yaml")
+    if wrong := [key for key, kind in KEYS.items() if not isinstance(tree.get(key), kind)]:
+        raise ValueError(f"{called}: params.yaml: {wrong[0]}: missing or mistyped; correct the key")
     folder, params = f"reports/{tree['study']}", flat(tree)
 
     def frame(path, read=pd.read_csv):

@@ -30,12 +30,14 @@ import numpy as np
 import torch
 import yaml
 from PIL import Image
+from test_revisions import write_run
 from toys import dataset, grey, put, write_nut
 
 from lib.backbones import timm
 from lib.networks import Teacher
 from study import notebook, params
 from study.data.mvtec import load_category
+from study.tables import revisions
 
 REPORT = params.ROOT / "reports" / "hostile.md"
 PATIENCE = 30  # seconds without an answer: it hangs
@@ -880,7 +882,47 @@ def notebooks():
     return [Case("notebooks", words, *rest) for words, rest in cases.items()]
 
 
+# A finished run whose files `make compare` reads.
+
+
+def read_run(folder):
+    run = revisions.load("", folder)
+    return f"{len(run.rows)} rows"
+
+
+def runs():
+    """A file of the run, what it holds (None: the usual lines between marks of a conflict)."""
+    cases = {
+        "a conflict in dvc.lock": ("dvc.lock", None, r"dvc\.lock: unresolved conflicts of a .*"),
+        "a conflict in params.yaml": ("params.yaml", None, r"params\.yaml: unresolved .*"),
+        "a conflict in a table": (
+            "reports/toy/ablations.csv", None, r"reports/toy/ablations\.csv: unresolved .*"
+        ),
+        "half a dvc.lock": ("dvc.lock", "stages: {a: [", r"dvc\.lock: while parsing .*; mend it.*"),
+        "half a params.yaml": ("params.yaml", "study: [", r"working tree: params\.yaml: while .*"),
+        "a list for params.yaml": ("params.yaml", "- a", r".*params\.yaml: no mapping of keys .*"),
+        "a misspelt key": (
+            "params.yaml", "studdy: toy", r"working tree: params\.yaml: study: missing or .*"
+        ),
+        "text for a list": (
+            "params.yaml", "{study: toy, categories: nut}", r".*params\.yaml: categories: missing.*"
+        ),
+    }  # fmt: skip
+
+    def spoilt(name, content):
+        def make(folder):
+            usual = (folder / name).read_text()
+            (folder / name).write_text(content or f"<<<<<<< HEAD\n{usual}=======\n>>>>>>> b\n")
+
+        return make
+
+    return [
+        Case("finished runs", words, spoilt(*file), gets) for words, (*file, gets) in cases.items()
+    ]
+
+
 PREPARE = dict.fromkeys(("images", "masks", "names", "folders"), lambda f: write_nut(f / "toys"))
+PREPARE["finished runs"] = write_run
 READERS = {
     "images": read_image,
     "masks": read_mask,
@@ -889,10 +931,11 @@ READERS = {
     "weights": read_weights,
     "params.yaml": read_params,
     "notebooks": read_notebook,
+    "finished runs": read_run,
 }
 CASES = [
     *(*images(), *masks(), *names(), *folders()),
-    *(*weights(), *params_files(), *notebooks()),
+    *(*weights(), *params_files(), *notebooks(), *runs()),
 ]
 
 

@@ -267,3 +267,13 @@ def test_what_is_missing_is_said_and_stops_nothing(tables):
         page = ablations.page(PARAMS, found, [])
         assert words.lower() in page.lower(), words
         assert "nan" not in page.lower().replace("nano", ""), words
+
+
+def test_the_record_of_another_run_goes_with_its_tables(tables, tmp_path):
+    ablations.save_tables(tables, tmp_path, 0.5)
+    record = tmp_path / "run.md"
+    record.write_text(f"sha256 `{ablations.fingerprint(tmp_path)}`")
+    ablations.save_tables(tables, tmp_path, 0.5)
+    assert record.exists(), "the same tables"
+    ablations.save_tables(tables._replace(test=tables.test[:-1]), tmp_path, 0.5)
+    assert not record.exists()

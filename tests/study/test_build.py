@@ -44,7 +44,7 @@ def make_study(root, settings, frame=None, nearest=None, **kind):
     record = f"Code: commit `{COMMIT}`; parameters: x; rows `{ablations.fingerprint(reports)}`"
     (reports / "run.md").write_text(f"# How it was run\n\n{record}\n\n| a | b |\n|---|---|\n")
     shutil.copyfile(params.ROOT / "params.yaml", root / "params.yaml")
-    for name in ("ablations", "figures-nut", "figures-bolt", "unknown-kind"):
+    for name in ("ablations", "figures-nut", "figures-bolt", "figures-gone", "unknown-kind"):
         write_notebook(root / "rendered" / settings.study / f"{name}.ipynb", f"About {name}?")
     (root / "results" / "dataset").mkdir(parents=True)
     for name in settings.categories:

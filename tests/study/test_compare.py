@@ -119,6 +119,14 @@ def test_the_command_line(monkeypatch, tmp_path, capsys):
         output.parent.mkdir(parents=True)
         output.write_text((ROOT / "notebooks" / "compare.ipynb").read_text("utf-8"))
 
+    def fail(*_):
+        raise notebook.NotebookError("compare: compare.ipynb failed")
+
+    monkeypatch.setattr(notebook, "run", fail)
+    with monkeypatch.context() as patch:
+        patch.setattr(compare, "both", lambda *_: None)
+        assert compare.main(["HEAD", ""]) == 1
+    assert capsys.readouterr().err == "error: compare: compare.ipynb failed\n"
     monkeypatch.setattr(notebook, "run", run)
     monkeypatch.setattr(compare, "both", lambda *_: None)
     monkeypatch.setattr(compare, "ROOT", tmp_path)

@@ -72,7 +72,7 @@ def stage(root, monkeypatch):
     (root / "params.yaml").write_text("students: {full: 1}\nfigures: 1\n")
     for folder in ("lib", "notebooks"):
         (root / folder).mkdir()
-    for name in ("losses", "plots"):
+    for name in ("__init__", "losses", "plots"):
         (root / "lib" / f"{name}.py").write_text("ONE = 1")
     monkeypatch.setattr(notebook, "STAGE", "student")
 

@@ -139,13 +139,11 @@ def test_a_broken_notebook_is_named(root):
 
 
 def runs(stage):
-    """What a stage runs: the name of its notebook or of its module."""
-    _, _, _, module, *rest = STAGES[stage]["cmd"].split()
-    return (
-        Path(rest[0]).stem
-        if module.endswith(".notebook")
-        else {v: k for k, v in sources.COMMANDS.items()}[module]
-    )
+    """What a stage runs last: the name of its notebook or of its module."""
+    command = STAGES[stage]["cmd"]
+    _, _, _, module, *rest = (command if isinstance(command, str) else command[-1]).split()
+    names = {path: name for name, path in sources.COMMANDS.items()}
+    return Path(rest[0]).stem if module.endswith(".notebook") else names[module]
 
 
 @pytest.mark.parametrize("stage", [name for name in STAGES if name != "sources"])

@@ -1,0 +1,50 @@
+"""Remove what an earlier grid left: a category, seed or head that params.yaml no longer declares.
+
+    python -m study.leftovers FOLDER...
+
+A stage that depends on a folder that other stages fill runs this first. DVC hashes the folder after
+the stage, so dvc.lock is the same on a machine with leftovers and in a fresh clone. DVC's cache
+keeps trained networks: whoever declares them again gets them back.
+"""
+
+import shutil
+import sys
+from pathlib import Path
+
+import yaml
+from dvc.repo import Repo
+
+from study.params import ROOT
+
+
+def find(folders, root=ROOT):
+    """Paths in `folders` (relative to `root`) that were outputs of a stage and are none now.
+
+    All of results/ belongs to stages. Elsewhere a reader's own file may lie beside their outputs,
+    so only what dvc.lock names counts.
+    """
+    with Repo(str(root)) as repository:
+        declared = {Path(out.fs_path) for out in repository.index.outs}
+    kept = declared.union(*(path.parents for path in declared))
+    lock = root / "dvc.lock"
+    stages = yaml.safe_load(lock.read_text("utf-8"))["stages"] if lock.exists() else {}
+    named = {root / out["path"] for stage in stages.values() for out in stage.get("outs", ())}
+    for folder in (root / name for name in folders):
+        inside = {path for path in named if folder in path.parents}
+        if folder.is_relative_to(root / "results"):
+            inside |= set(folder.glob("*"))
+        for path in sorted(inside - kept):
+            if path.exists() and declared.isdisjoint(path.parents):
+                yield path
+
+
+def remove(folders, root=ROOT):
+    """Remove what `find` finds, and name it on stderr."""
+    for path in list(find(folders, root)):
+        if path.exists():  # it may have gone with its folder
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+            print(f"{path.relative_to(root)}: removed, no longer declared", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    remove(sys.argv[1:])

@@ -1,0 +1,83 @@
+"""A grid that shrinks: nothing of what left it is shown, kept or hashed."""
+
+import shutil
+from itertools import chain
+
+import pytest
+import yaml
+from clones import change, dvc, git
+
+from study import leftovers
+
+STAGES = """
+stages:
+  train:
+    matrix: {category: "${categories}"}
+    cmd: touch
+    outs:
+    - results/student/${item.category}
+    - reports/toy/${item.category}.csv: {cache: false}
+"""
+
+
+@pytest.fixture
+def repository(tmp_path):
+    """Two categories were trained, one is still declared; notes and another study lie beside."""
+    git("init", "-q", cwd=tmp_path)
+    assert dvc("init", "-q", cwd=tmp_path)[0] == 0
+    (tmp_path / "dvc.yaml").write_text(STAGES)
+    (tmp_path / "params.yaml").write_text("categories: [nut]\n")
+    paths = {
+        name: [f"results/student/{name}/weights.pt", f"reports/toy/{name}.csv"]
+        for name in ("nut", "bolt")
+    }
+    paths["other"] = ["reports/other/bolt.csv"]
+    lock = {
+        f"train@{name}": {"cmd": "touch", "outs": [{"path": path} for path in found]}
+        for name, found in paths.items()
+    }
+    (tmp_path / "dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": lock}))
+    for path in [*chain(*paths.values()), "results/student/gone/x", "reports/toy/notes.md"]:
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).touch()
+    return tmp_path
+
+
+def test_only_what_stages_made_and_make_no_more_goes(repository, capsys):
+    leftovers.remove(["results/student", "reports/toy", "results/none"], repository)
+    found = {
+        str(path.relative_to(repository))
+        for folder in ("results", "reports")
+        for path in (repository / folder).rglob("*")
+        if path.is_file()
+    }
+    assert found == {
+        "results/student/nut/weights.pt", "reports/toy/nut.csv", "reports/toy/notes.md",
+        "reports/other/bolt.csv",
+    }  # fmt: skip
+    assert "results/student/bolt: removed" in capsys.readouterr().err
+
+
+def test_a_smaller_grid_leaves_the_lock_of_a_fresh_clone(finished, tmp_path):
+    """A head goes, and a category and its pages; a clone that has the cache reruns nothing."""
+    study = shutil.copytree(finished, tmp_path / "study", symlinks=True)
+    for name in ("results/student/gone/full-0", "results/evaluation/gone.csv"):
+        (study / name).parent.mkdir(parents=True, exist_ok=True)
+        (study / name).write_text("left")
+    pages = study / "rendered/tiny"
+    shutil.copy(pages / "figures-monocrystalline.ipynb", pages / "figures-gone.ipynb")
+    change(study, heads={})
+    status, output = dvc("repro", cwd=study)
+    assert status == 0, output[-3000:]
+    networks = study / "results/segmentation/monocrystalline"
+    assert networks.is_dir() and not (networks / "full-distance-0").exists()
+    assert not list(study.glob("results/**/gone*"))
+    assert not list(study.glob("site/tiny/**/*gone*"))
+    git("add", "-A", cwd=study)
+    git("commit", "-qm", "smaller", cwd=study)
+    clone = tmp_path / "clone"
+    git("clone", "-q", study, clone, cwd=tmp_path)
+    assert dvc("cache", "dir", "--local", str(study / ".dvc" / "cache"), cwd=clone)[0] == 0
+    dvc("checkout", "-q", cwd=clone)
+    status, output = dvc("status", "-q", "dvc.yaml", cwd=clone)
+    assert status == 0, dvc("status", cwd=clone)[1]
