@@ -29,7 +29,7 @@ def items(settings):
     stages = ("dataset", "maps", "evaluation", "baseline")
     found += [f"{stage} {c}" for stage in stages for c in names]
     found += [f"{stage}-{c}" for stage in ("pro", "figures") for c in names]
-    return [*found, "textures", "ablations", "paper", "explore"]
+    return [*found, "textures", "method", "ablations", "paper", "explore"]
 
 
 def networks(settings):

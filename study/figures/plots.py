@@ -100,15 +100,20 @@ def training_curves(history: pd.DataFrame) -> Figure:
 
 
 @_styled
-def corrupted_images(images, corrupted, masks) -> Figure:
-    """A row per example: image, corrupted image, mask. `(N, H, W, C)` twice and `(N, H, W)`."""
-    figure, axes = _grid(len(images), 3, 1.3, 1.3)
-    columns = (("image", images), ("corrupted", corrupted), ("mask", masks))
-    for column, (title, pictures) in zip(axes.T, columns, strict=True):
+def side_by_side(columns: dict) -> Figure:
+    """A column for each {title: pictures (N, H, W, C) or (N, H, W)}, a row for each example."""
+    rows = len(next(iter(columns.values())))
+    figure, axes = _grid(rows, len(columns), 1.3, 1.3)
+    for column, (title, pictures) in zip(axes.T, columns.items(), strict=True):
         column[0].set_title(title)
         for axis, picture in zip(column, pictures, strict=True):
             show(axis, picture)
     return figure
+
+
+def corrupted_images(images, corrupted, masks) -> Figure:
+    """A row per example: image, corrupted image, mask. `(N, H, W, C)` twice and `(N, H, W)`."""
+    return side_by_side({"image": images, "corrupted": corrupted, "mask": masks})
 
 
 @_styled

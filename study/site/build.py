@@ -24,6 +24,7 @@ from study.tables.format import brackets, level, method_name, signed
 
 TEMPLATES = ROOT / "study" / "site" / "templates"
 NOTEBOOKS = (  # what each kind of notebook answers, in the order to read them
+    ("method", "how the method works"),
     ("ablations", "which parts matter"),
     ("paper", "beside the paper's figures"),
     ("figures", "where it looks, and where it fails"),

@@ -45,6 +45,7 @@ def test_rendered_notebooks_hold_figures_and_no_errors(finished):
         "ablations.ipynb",
         "explore.ipynb",
         "figures-monocrystalline.ipynb",
+        "method.ipynb",
     } <= names
     figures = 0
     for path in (finished / "rendered" / "tiny").iterdir():
@@ -114,6 +115,7 @@ DATA, SCORES = {"dataset@monocrystalline"}, {"evaluation@monocrystalline"}
 MAPS = {"maps@monocrystalline"}
 BASELINE, HEADS = {"baseline@monocrystalline"}, {"heads@monocrystalline-distance-0"}
 FIGURES, PRO, EXPLORE = {"figures@monocrystalline"}, {"pro@monocrystalline"}, {"explore"}
+METHOD = {"method"}
 NETWORKS = TRAINED | SEGMENTED | HEADS
 ALWAYS = {"check", "site"}  # these read params.yaml as a whole; one checks it, one prints it
 
@@ -121,25 +123,24 @@ ALWAYS = {"check", "site"}  # these read params.yaml as a whole; one checks it, 
 @pytest.mark.parametrize(
     ("key", "value", "stale"),
     [
-        ("arithmetic__threads", 2, NETWORKS | MAPS | BASELINE | EXPLORE),
-        ("arithmetic__deterministic", True, NETWORKS | MAPS | BASELINE | EXPLORE),
-        ("arithmetic__precision", "fp32", NETWORKS | MAPS | BASELINE | EXPLORE),
+        ("arithmetic__threads", 2, NETWORKS | MAPS | BASELINE | EXPLORE | METHOD),
+        ("arithmetic__precision", "fp32", NETWORKS | MAPS | BASELINE | EXPLORE | METHOD),
         ("running__checkpoint_seconds", 1, set()),
         ("running__live_log", "tensorboard", set()),
         ("dataset__image_size", 96, DATA | {"textures", "ablations"}),
         ("elpv__split_seed", 1, {"elpv@monocrystalline"}),
         ("textures__seed", 1, {"textures"}),
-        ("teacher__levels", [1, 2, 4], NETWORKS | MAPS | BASELINE | EXPLORE | {"ablations"}),
-        ("augmentation__degrees", 1.0, NETWORKS | EXPLORE),
-        ("corruption__threshold", 0.6, NETWORKS | EXPLORE),
-        ("optimiser__momentum", 0.5, NETWORKS),
+        ("teacher__levels", [1, 2, 4], NETWORKS | MAPS | BASELINE | EXPLORE | METHOD | {"ablations"}),
+        ("augmentation__degrees", 1.0, NETWORKS | EXPLORE | METHOD),
+        ("corruption__threshold", 0.6, NETWORKS | EXPLORE | METHOD),
+        ("optimiser__momentum", 0.5, NETWORKS | METHOD),
         ("students__plain__steps", 3, {"student@monocrystalline-plain-0"}),
-        ("students__full__steps", 3, {"student@monocrystalline-full-0", "ablations"}),
-        ("segmentation__gamma", 2.0, SEGMENTED | HEADS | {"ablations"}),
+        ("students__full__steps", 3, {"student@monocrystalline-full-0", "ablations"} | METHOD),
+        ("segmentation__gamma", 2.0, SEGMENTED | HEADS | METHOD | {"ablations"}),
         ("heads__distance__l1_weight", 0.5, HEADS | MAPS | SCORES),
-        ("evaluation__top_pixels", 9, SCORES | BASELINE | FIGURES | PRO | EXPLORE),
-        ("claims__smallest", 1.0, {"ablations", "report"}),
-        ("claims__resamples", 300, SCORES | BASELINE | {"ablations", "report"}),
+        ("evaluation__top_pixels", 9, SCORES | BASELINE | FIGURES | PRO | EXPLORE | METHOD),
+        ("claims__smallest", 1.0, {"ablations"}),
+        ("claims__resamples", 300, SCORES | BASELINE | {"ablations"}),
         ("baseline__bank_size", 99, BASELINE),
         ("figures__examples", 2, FIGURES),
     ],

@@ -41,6 +41,16 @@ def test_notebook_is_thin_and_clean(path):
         )
 
 
+def test_the_reading_order_names_each_notebook_once():
+    text = (ROOT / "notebooks" / "README.md").read_text("utf-8")
+    lines = re.findall(r"^(\d+)\. \[(\w+)\]\((\w+)\.ipynb\): .+\?$", text, re.MULTILINE)
+    numbers, names, links = zip(*lines, strict=True)
+    assert [int(number) for number in numbers] == [*range(1, len(lines) + 1)]
+    assert names == links and names[0] == "method"
+    assert sorted(names) == sorted(path.stem for path in ROOT.glob("notebooks/*.ipynb"))
+    assert text.count(".ipynb") == len(names)
+
+
 def flat_keys(tree, prefix=""):
     """{"dataset.root", ...} of nested mappings."""
     if not isinstance(tree, dict) or prefix[:-1] in OPEN_KEYS:
