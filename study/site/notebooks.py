@@ -1,12 +1,13 @@
 """A rendered notebook as the body of a page: nbconvert's HTML, made fit for phones and readers.
 
 Code folds away, tables scroll in a frame of their own, figures say what they show, and a link to
-another notebook leads to its page. Nothing is loaded from elsewhere: there is no MathJax, no
-require.js, no mermaid.
+another notebook leads to its page. Equations become MathML, which browsers draw by themselves.
+Nothing is loaded from elsewhere: there is no MathJax, no require.js, no mermaid.
 """
 
+import re
 import sys
-from html import escape
+from html import escape, unescape
 from pathlib import PurePosixPath
 
 # Else jsonschema compiles a grammar of IRIs, 2 to 3 s of each start; notebooks have no use for it.
@@ -14,10 +15,12 @@ sys.modules.setdefault("rfc3987_syntax", None)
 
 import nbformat  # noqa: E402
 from bs4 import BeautifulSoup  # noqa: E402
+from latex2mathml import converter  # noqa: E402
 from nbconvert import HTMLExporter  # noqa: E402
 from nbconvert.filters import markdown2html  # noqa: E402
 
 PARSER = "html.parser"
+EQUATION = re.compile(r"\$\$(.+?)\$\$|\$([^$]+?)\$", re.DOTALL)
 
 
 def notebook(path, known):
@@ -31,6 +34,7 @@ def notebook(path, known):
         del cell["id"]
     for code in soup.select("div.input"):
         _fold(soup, code)
+    _typeset(soup)
     _describe_figures(soup)
     _tidy(soup, known)
     title = soup.find("h1")
@@ -65,6 +69,21 @@ def _fold(soup, code):
     lines = len(code.get_text().strip().splitlines())
     summary.string = f"Code, {lines} line{'s' if lines > 1 else ''}"
     code.insert(0, summary)
+
+
+def _typeset(soup):
+    """Turn the LaTeX of Markdown cells, $...$ and $$...$$, into MathML."""
+    for cell in soup.select(".text_cell_render"):
+        for text in cell.find_all(string=EQUATION):
+            if not text.find_parent(["code", "pre"]):
+                drawn = EQUATION.sub(_mathml, escape(text, quote=False))
+                text.replace_with(BeautifulSoup(drawn, PARSER))
+
+
+def _mathml(found):
+    block, inline = found.groups()
+    display = "block" if block else "inline"
+    return converter.convert(unescape(block or inline), display=display)
 
 
 def _describe_figures(soup):

@@ -60,6 +60,19 @@ def test_tables_can_be_read_and_scrolled(soup):
     assert all(head.get_text(strip=True) and head["scope"] for head in soup.find_all("th"))
 
 
+def test_equations_become_mathml_and_code_stays(tmp_path):
+    text = "With $a < b$:\n\n$$D_k = 1 - \\frac{t \\cdot s}{2}$$\n\nIt costs `$5$`."
+    output = v4.new_output("stream", text="$PATH and $HOME\n")
+    cells = [v4.new_markdown_cell(text, id="a"), v4.new_code_cell("x", outputs=[output], id="b")]
+    nbformat.write(v4.new_notebook(cells=cells), tmp_path / "one.ipynb")
+    soup = BeautifulSoup(notebooks.notebook(tmp_path / "one.ipynb", set())[1], "html.parser")
+    inline, block = soup.find_all("math")
+    assert (inline["display"], block["display"]) == ("inline", "block")
+    assert inline.get_text() == "a<b" and len(block.find_all("mfrac")) == 1
+    assert "$" not in soup.p.get_text() and "$PATH and $HOME" in soup.get_text()
+    assert "$5$" in [code.get_text() for code in soup.find_all("code")]
+
+
 def test_the_same_notebook_gives_the_same_bytes(tmp_path):
     write_notebook(tmp_path / "one.ipynb")
     first, second = (notebooks.notebook(tmp_path / "one.ipynb", set()) for _ in range(2))
