@@ -24,6 +24,7 @@ COMMANDS = {"elpv": "study.data.elpv", "params": "study.params", "site": "study.
 SILENT = {
     "params",  # reads params.yaml, whose sections the stages name
     "progress",  # says how far a training is
+    "results",  # names paths, as dvc.yaml does
     "sources",  # names checkpoints
 }
 UNUSED = {  # plots only shows
