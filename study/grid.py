@@ -15,6 +15,7 @@ from functools import partial
 from study import params
 from study.params import ROOT
 from study.progress import Display, Study, duration
+from study.results import item
 
 STAGE = re.compile(r"^(?:Running stage|Stage) '([^']+)'")
 
@@ -37,8 +38,7 @@ def networks(settings):
     for student in settings.students:
         for head in ("method", *(settings.heads if student == settings.headline else ())):
             for seed in settings.seeds if head == "method" else settings.head_seeds:
-                item = f"{student}-{seed}" if head == "method" else f"{student}-{head}-{seed}"
-                yield item, f"{student}-{seed}", head
+                yield item(student, seed, head), item(student, seed), head
 
 
 def chains(settings):

@@ -9,9 +9,10 @@ from datetime import datetime, timedelta
 
 import pandas as pd
 
-from study import grid, params
+from study import grid, params, results
 from study.params import ROOT
-from study.tables import ablations
+from study.tables import ablations, page
+from study.tables.format import markdown
 
 
 def wall_time(timings, study_items, pause=60):
@@ -53,9 +54,9 @@ def record(settings, commit, timings, fingerprint):
             f"# How study `{settings.study}` was run",
             f"Code: commit `{commit}`; parameters: `{profile()}` of that commit; "
             f"`ablations.csv`: sha256 `{fingerprint}`...",
-            ablations.protocol(settings),
+            page.protocol(settings),
             f"Wall time, first stage to last: {wall / 60:.1f} minutes.",
-            ablations.markdown(stages.round(0).astype(int).astype(str)),
+            markdown(stages.round(0).astype(int).astype(str)),
         ]
     )
 
@@ -71,11 +72,11 @@ def main():
     settings = params.load()
     try:
         timings = pd.read_csv(ROOT / "logs" / "timings.csv")
-        fingerprint = ablations.fingerprint(ROOT / "reports" / settings.study)
+        fingerprint = ablations.fingerprint(results.reports(settings.study))
         text = record(settings, head.stdout.strip(), timings, fingerprint)
     except (FileNotFoundError, ValueError) as error:
         sys.exit(f"error: {error}")
-    (ROOT / "reports" / settings.study / "run.md").write_text(text + "\n", encoding="utf-8")
+    (results.reports(settings.study) / "run.md").write_text(text + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,53 +1,69 @@
-"""Where trained networks lie: what the stages save and load."""
+"""Where every result lies: the paths that dvc.yaml names, for whatever reads or writes them."""
 
-import io
-
-import torch
-
-from lib import inference
-from lib.devices import device, device_name
-from lib.networks import DeSTSeg, SegmentationNetwork, Student
-from study.files import whole
 from study.params import ROOT
 
 
-def save(folder, network, settings, history):
-    """Leave weights.pt (state dict, device, and the settings that rebuild it) and history.csv."""
-    content = io.BytesIO()  # torch itself would not say why a write failed
-    state = {"settings": settings, "state": network.state_dict(), "device": device_name()}
-    torch.save(state, content)
-    with whole(folder / "weights.pt") as path:
-        path.write_bytes(content.getvalue())
-    lines = ["step,loss", *(f"{step},{loss:.6g}" for step, loss in history)]
-    with whole(folder / "history.csv") as path:
-        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+def dataset(category):
+    """Folder of both files that `Category.save` writes."""
+    return ROOT / "results/dataset" / category
 
 
-def load(folder, build):
-    """Rebuild what `save` left, as `build(**settings)`, on the training device in eval mode.
-
-    `trained_on` of the network names the device that trained it.
-    """
-    saved = torch.load(folder / "weights.pt", map_location=device(), weights_only=True)
-    network = build(**saved["settings"])
-    network.load_state_dict(saved["state"])
-    network.trained_on = saved["device"]
-    return network.to(device(), memory_format=torch.channels_last).eval()
+def training_images(category):
+    """The good images to train on, uint8 (N, S, S, C)."""
+    return dataset(category) / "train.npy"
 
 
-PHASES = ("student", "segmentation")
+def held_out(category):
+    """Validation and test images, for `Category.load`."""
+    return dataset(category) / "held_out.npz"
 
 
-def load_model(params, category, seed, folder=ROOT / "results"):
-    """The headline student's `DeSTSeg`, as the stages of the pipeline left it.
+def textures():
+    """All textures, uint8 (N, S, S, C)."""
+    return ROOT / "results/textures.npy"
 
-    Raises FileNotFoundError where that item was not trained yet.
-    """
-    student, network = (folder / phase / category / f"{params.headline}-{seed}" for phase in PHASES)
-    if not network.is_dir():
-        raise FileNotFoundError(
-            f"no trained model of {category}, seed {seed}: run "
-            f"`dvc repro segmentation@{category}-{params.headline}-{seed}` first"
-        )
-    trained = load(student, Student), load(network, SegmentationNetwork)
-    return DeSTSeg(inference.make_teacher(params), *trained, params.segmentation.input)
+
+def item(student, seed, head="method"):
+    """Name of a trained network of a category; head: `method`, or a declared one."""
+    return f"{student}-{seed}" if head == "method" else f"{student}-{head}-{seed}"
+
+
+def network(phase, category, item):
+    """Folder of a trained network's weights and losses; phase: student or segmentation."""
+    return ROOT / "results" / phase / category / item
+
+
+def maps(category, item):
+    """Both stride-4 maps of the held-out images, by one segmentation network."""
+    return ROOT / "results/maps" / category / item / "maps.npz"
+
+
+def rows(stage, category):
+    """Table of all figures of a category; stage: evaluation or baseline."""
+    return ROOT / "results" / stage / f"{category}.csv"
+
+
+def draws(stage, category):
+    """The same figures in each resample of the test images."""
+    return ROOT / "results" / stage / f"{category}.npz"
+
+
+def reports(study):
+    """Folder of the tables, figures and page of a study."""
+    return ROOT / "reports" / study
+
+
+def scores(study, category, stage="evaluation"):
+    """Scores by image of a category; stage: evaluation or baseline."""
+    name = category if stage == "evaluation" else f"{category}-{stage}"
+    return reports(study) / "scores" / f"{name}.csv"
+
+
+def metrics(study, category):
+    """What `dvc metrics show` prints."""
+    return ROOT / "metrics" / study / f"{category}.json"
+
+
+def rendered(study):
+    """Folder of a study's finished notebooks; of single items: `rendered/items`."""
+    return ROOT / "rendered" / study

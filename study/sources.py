@@ -18,12 +18,14 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("lib", "study")
 COMMANDS = {"elpv": "study.data.elpv", "params": "study.params", "site": "study.site.build"}
+TEMPLATES = {"site": "study/site/templates"}  # folders of what a command reads beside its modules
 
 # Modules left out of all lists, or of one, because they change no result there. What only they
 # import is left out as well.
 SILENT = {
     "params",  # reads params.yaml, whose sections the stages name
     "progress",  # says how far a training is
+    "results",  # names paths, as dvc.yaml does
     "sources",  # names checkpoints
     "leftovers",  # removes what no stage makes
 }
@@ -79,6 +81,10 @@ def files(name):
         yield from filter(Path.is_file, (path / "__init__.py", path.with_suffix(".py")))
 
 
+def short_hash(content):
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
 def modules(text, where, left_out=SILENT):
     """{path: hash of its code} of our modules that Python source imports, at any depth."""
     found, todo = {}, [(text, where)]
@@ -88,15 +94,18 @@ def modules(text, where, left_out=SILENT):
             if where not in found and path.stem not in left_out:
                 text = path.read_text("utf-8")
                 todo.append((text, where))
-                found[where] = hashlib.sha256(code(text).encode()).hexdigest()[:16]
+                found[where] = short_hash(code(text).encode())
     return dict(sorted(found.items()))
 
 
 def used(name):
-    """{path: hash} of what a notebook or one of COMMANDS runs."""
+    """{path: hash} of what a notebook or one of COMMANDS runs, with the command's TEMPLATES."""
     left_out = (SILENT | UNUSED.get(name, set())) - {name}
     if name in COMMANDS:
-        return modules(f"import {COMMANDS[name]}", name, left_out)
+        read = sorted(ROOT.joinpath(TEMPLATES[name]).iterdir()) if name in TEMPLATES else ()
+        others = {path.relative_to(ROOT).as_posix(): path for path in read if path.is_file()}
+        others = {where: short_hash(path.read_bytes()) for where, path in others.items()}
+        return modules(f"import {COMMANDS[name]}", name, left_out) | others
     path = ROOT / "notebooks" / f"{name}.ipynb"
     where = f"notebooks/{path.name}"
     try:

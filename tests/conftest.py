@@ -7,7 +7,7 @@ from toys import write_nut
 
 from lib.devices import device, fix_arithmetic
 from lib.networks import Teacher
-from study import checkpoint
+from study import checkpoint, results
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -27,6 +27,13 @@ def _to_the_bit():
 def root(tmp_path):
     """A folder in MVTec AD layout, called toys, with the one category `nut`."""
     return write_nut(tmp_path / "toys")
+
+
+@pytest.fixture
+def elsewhere(tmp_path, monkeypatch):
+    """Results lie in a temporary folder."""
+    monkeypatch.setattr(results, "ROOT", tmp_path)
+    return tmp_path
 
 
 @pytest.fixture(scope="module")

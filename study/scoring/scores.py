@@ -11,9 +11,8 @@ import pandas as pd
 import torch
 
 from lib.anomaly_map import image_score, resize
-from study.data.category import Category
+from study import results
 from study.files import whole
-from study.params import ROOT
 from study.scoring import metrics, resampling, thresholds
 
 MAPS = ["cosine", "segmentation"]
@@ -24,18 +23,13 @@ COLUMNS = [
     *("real_defects", "device"),
 ]
 KEYS = ["benchmark", "category", "student", "map", "seed", "metric"]
-RANKED = (  # examples where no threshold names an outcome: what is shown, label, from the top?
-    ("defective, lowest scores", 1, False),
-    ("good, highest scores", 0, True),
-    ("defective, highest scores", 1, True),
-)
 
 
 class Scored(NamedTuple):
     """What a category's maps gave: a stage's whole result."""
 
     rows: pd.DataFrame  # `split` and COLUMNS
-    images: pd.DataFrame  # verdicts.FACTS of each held-out image, and a column for each item
+    images: pd.DataFrame  # thresholds.FACTS of each held-out image, and a column for each item
     draws: dict  # {values of KEYS: figures in each resample of the test images}
 
 
@@ -112,22 +106,20 @@ def score(held_out, items, settings):
     return Scored(table(rows), pd.DataFrame(images), draws)
 
 
-def networks(held_out, settings, folder):
-    """(item, maps) of the declared grid: both maps of every student, then the declared heads'.
-
-    folder: where results/maps/<category>/<student>-<seed>/maps.npz lie.
-    """
-    runs = product(settings.students, [""], [MAPS], settings.seeds)
+def networks(held_out, settings):
+    """(item, maps) of the declared grid: both maps of every student, then the declared heads'."""
+    runs = product(settings.students, ["method"], [MAPS], settings.seeds)
     heads = product([settings.headline], settings.heads, [MAPS[1:]], settings.head_seeds)
     for student, head, kinds, seed in chain(runs, heads):
         parts = settings.students[student]
         item = {"student": student, "seed": seed, "denoising": parts.denoising}
         item["encoder_decoder"] = parts.encoder_decoder
-        name = "-".join(filter(None, (student, head, str(seed))))
-        with np.load(folder / held_out.category / name / "maps.npz") as maps:
+        name = results.item(student, seed, head)
+        with np.load(results.maps(held_out.category, name)) as maps:
             item["device"] = str(maps["device"])
             for kind in kinds:
-                yield item | {"map": ", ".join(filter(None, (kind, head)))}, maps[kind]
+                row = kind if head == "method" else f"{kind}, {head}"
+                yield item | {"map": row}, maps[kind]
 
 
 def table(rows):
@@ -135,17 +127,17 @@ def table(rows):
     return pd.DataFrame(rows, columns=["split", *COLUMNS])
 
 
-def save(scored, tables, scores):
-    """Write <tables>.csv and <tables>.npz (resamples), and the scores by image as a CSV.
+def save(scored, stage, category, study):
+    """Write what a category's stage, evaluation or baseline, leaves: rows, resamples and scores.
 
     Scores keep all digits of float32: who reads them decides as one who computes them.
     """
-    with whole(tables.with_suffix(".csv")) as path:
+    with whole(results.rows(stage, category)) as path:
         scored.rows.to_csv(path, index=False, float_format="%.6f")
-    with whole(tables.with_suffix(".npz")) as path:
+    with whole(results.draws(stage, category)) as path:
         keys = dict(zip(KEYS, map(np.array, zip(*scored.draws, strict=True)), strict=False))
         np.savez(path, values=np.array([*scored.draws.values()], np.float32), **keys)
-    with whole(scores) as path:
+    with whole(results.scores(study, category, stage)) as path:
         scored.images.to_csv(path, index=False, float_format="%.9g")
 
 
@@ -157,13 +149,8 @@ def load_draws(path):
 
 
 def load_scores(file):
-    """The scores by image that `save` left: verdicts.FACTS, and a column for each item."""
+    """The scores by image that `save` left: thresholds.FACTS, and a column for each item."""
     return pd.read_csv(file, dtype={"name": str, "defect": str}, keep_default_na=False)
-
-
-def scores_path(settings, name, root=ROOT):
-    """Where the scores by image of a category lie; `<category>-baseline` are the baseline's."""
-    return root / "reports" / settings.study / "scores" / f"{name}.csv"
 
 
 def means(frame):
@@ -175,119 +162,3 @@ def means(frame):
             here = here.setdefault(key, {})
         here |= group[METRICS].mean().dropna().round(4).to_dict()
     return nested
-
-
-class View:
-    """One category of a finished run, as the figures want to see it: the headline student."""
-
-    def __init__(self, held_out, folder, settings, images):
-        """folder: results/maps/<category>; images: its table of scores by image.
-
-        Raises ValueError where the table is of other images.
-        """
-        self.held_out, self.folder, self.settings, self.images = held_out, folder, settings, images
-        if list(images.name) != list(held_out.names):
-            raise ValueError(
-                f"the scores by image of {held_out.category} are of other images than its data: "
-                f"run `dvc repro evaluation@{held_out.category}`"
-            )
-        self.real = (held_out.splits == "test") & ~held_out.drawn
-        self.size = held_out.images.shape[1]
-
-    @classmethod
-    def load(cls, category, settings, root=ROOT):
-        """The view of a category, from the files of the stages dataset and evaluation."""
-        held_out = Category.load(root / f"results/dataset/{category}/held_out.npz")
-        images = load_scores(scores_path(settings, category, root))
-        return cls(held_out, root / "results/maps" / category, settings, images)
-
-    def maps(self, seed, kind):
-        """Stride-4 maps (N, h, w) of all held-out images."""
-        with np.load(self.folder / f"{self.settings.headline}-{seed}" / "maps.npz") as maps:
-            return maps[kind]
-
-    def scores(self, seed, kind):
-        """Image scores (N,), float32, as `evaluation` left them."""
-        name = thresholds.column(self.settings.headline, kind, seed)
-        return self.images[name].to_numpy(np.float32)
-
-    def cut(self, scores):
-        """The threshold of image scores (N,) that is best on real validation images, or None."""
-        splits = np.where(self.held_out.drawn, "", self.held_out.splits)
-        return thresholds.cut(scores, self.held_out.labels, splits)
-
-    def history(self, results):
-        """Losses of all students and segmentation networks of this category, long form."""
-        category, found = self.held_out.category, []
-        for phase in ("student", "segmentation"):
-            for student, seed in product(self.settings.students, self.settings.seeds):
-                path = results / phase / category / f"{student}-{seed}" / "history.csv"
-                item = {"item": f"{student}-{seed}", "student": student, "seed": seed}
-                found.append(pd.read_csv(path).assign(phase=phase, **item))
-        return pd.concat(found)
-
-    def examples(self, seed, count):
-        """For each outcome the `count` test images whose score lies farthest from the threshold.
-
-        Without a threshold: the defective and good images at either end of the scores.
-        """
-        scores = self.scores(seed, "segmentation")
-        cosine, segmentation = self.maps(seed, "cosine"), self.maps(seed, "segmentation")
-        return [
-            {
-                "outcome": outcome,
-                "name": str(self.held_out.names[i]),
-                "image": self.held_out.images[i],
-                "mask": self.held_out.masks[i] if self.held_out.has_mask[i] else None,
-                "cosine": full_size(cosine[i : i + 1], self.size)[0],
-                "segmentation": full_size(segmentation[i : i + 1], self.size)[0],
-                "score": float(scores[i]),
-            }
-            for outcome, index in self._groups(scores)
-            for i in index[:count]
-        ]
-
-    def _groups(self, scores):
-        """(outcome, indices of its test images, the first to show first)."""
-        labels, cut = self.held_out.labels, self.cut(scores)
-        if cut is None:
-            for name, label, top in RANKED:
-                index = np.flatnonzero(self.real & (labels == label))
-                yield name, index[np.argsort(scores[index] * (-1 if top else 1), kind="stable")]
-            return
-        named = thresholds.outcomes(scores, labels, cut)
-        for outcome in np.unique(named):
-            index = np.flatnonzero(self.real & (named == outcome))
-            yield str(outcome), index[np.argsort(-np.abs(scores[index] - cut), kind="stable")]
-
-    def histogram(self, seed, kind):
-        """Arguments of plots.score_histograms for real test images."""
-        scores = self.scores(seed, kind)
-        return {
-            "scores": scores[self.real],
-            "labels": self.held_out.labels[self.real],
-            "title": f"{self.held_out.category}, {kind} map, seed {seed}",
-            "threshold": self.cut(scores),
-        }
-
-    def image_curves(self, seed):
-        """ROC and precision-recall of the image scores, real test images, for both maps."""
-        labels = self.held_out.labels[self.real]
-        if len(np.unique(labels)) < 2:
-            return {}
-        return {
-            kind: metrics.image_curves(self.scores(seed, kind)[self.real], labels) for kind in MAPS
-        }
-
-    def pixel_curves(self, seed):
-        """ROC, precision-recall and PRO of pixels, on the test rows whose masks are all known."""
-        found = {}
-        for benchmark, chosen in tested(self.held_out):
-            if without_pixels(self.held_out, chosen):
-                continue
-            for kind in MAPS:
-                maps = full_size(self.maps(seed, kind)[chosen], self.size)
-                limit = self.settings.evaluation.fpr_limit
-                masks = self.held_out.masks[chosen]
-                found[f"{kind}, {benchmark}"] = metrics.curves(maps, masks, fpr_limit=limit)
-        return found

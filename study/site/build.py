@@ -14,12 +14,12 @@ import shutil
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from study import leftovers, params
+from study import leftovers, params, results
 from study.params import ROOT
-from study.scoring.scores import View
+from study.scoring.view import View
 from study.site import gallery
 from study.site.notebooks import markdown, notebook
-from study.tables import ablations, answers, claims, paper
+from study.tables import ablations, answers, claims, page, paper
 from study.tables.format import brackets, level, method_name, signed
 
 TEMPLATES = ROOT / "study" / "site" / "templates"
@@ -171,14 +171,13 @@ def notebooks(folder, categories):
 
 
 class Site:
-    """Pages of one study; root: where params.yaml, reports/, rendered/ and results/ lie."""
+    """Pages of one study."""
 
-    def __init__(self, settings, root, target):
-        self.settings, self.root, self.target = settings, root, target
-        self.reports, self.results = root / "reports" / settings.study, root / "results"
-        self.tables = ablations.load_tables(self.reports, settings, self.results)
-        self.notebooks = list(notebooks(root / "rendered" / settings.study, settings.categories))
-        protocol, commit, run = record(self.reports)
+    def __init__(self, settings, target):
+        self.settings, self.target = settings, target
+        self.tables = ablations.load_tables(settings)
+        self.notebooks = list(notebooks(results.rendered(settings.study), settings.categories))
+        protocol, commit, run = record(results.reports(settings.study))
         self.templates = Environment(
             loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined,
             trim_blocks=True, lstrip_blocks=True,
@@ -187,8 +186,8 @@ class Site:
         self.templates.filters |= {"plain": plain, "embedded": embedded}
         self.templates.globals |= {
             "study": settings.study,
-            "smoke": protocol.startswith(ablations.SMOKE),
-            "protocol": protocol.removeprefix(ablations.SMOKE),
+            "smoke": protocol.startswith(page.SMOKE),
+            "protocol": protocol.removeprefix(page.SMOKE),
             "commit": commit,
             "categories": settings.categories,
             "seeds": settings.seeds,
@@ -201,9 +200,9 @@ class Site:
     def write(self, name, template, /, **content):
         path = self.target / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        page = self.templates.get_template(template)
+        filled = self.templates.get_template(template)
         up = "../" * name.count("/")
-        path.write_text(page.render(up=up, page=name, **content), encoding="utf-8")
+        path.write_text(filled.render(up=up, page=name, **content), encoding="utf-8")
 
     def build(self):
         """Write the whole site."""
@@ -246,7 +245,7 @@ class Site:
     def category(self, name):
         """A category's page and sheets; returns what the gallery needs of it."""
         tables, seed = self.tables.only(name), self.settings.seeds[0]
-        view = View.load(name, self.settings, self.root)
+        view = View.load(name, self.settings)
         gallery.save_sheets(view, seed, self.target / "images")
         self.write(
             f"category-{name}.html",
@@ -257,13 +256,13 @@ class Site:
             **self.answered(tables),
             results=results_table(tables, "Image AUROC on real defects"),
             pixels=pixel_results(tables),
-            charts=list(gallery.charts(view, self.results, seed)),
+            charts=list(gallery.charts(view, seed)),
         )
         return gallery.facts(view, seed)
 
     def record(self):
         """Parameters, commit and protocol; beside the paper's figures where they are comparable."""
-        text = (self.root / "params.yaml").read_text(encoding="utf-8")
+        text = (results.ROOT / "params.yaml").read_text(encoding="utf-8")
         blocks, run = list(parameter_blocks(text)), Markup(markdown(self.run))
         self.write("run.html", "run.html", blocks=blocks, run=run)
         if blocks := paper.sections(self.tables.test, answers.paper_figures(self.tables.test)):
@@ -275,9 +274,9 @@ def main():
     settings = params.load()
     target = ROOT / "site" / settings.study
     of_study = [f"{name}/{settings.study}" for name in ("metrics", "rendered", "reports")]
-    results = [f"results/{name}" for name in ("dataset", "student", "segmentation", "maps")]
-    leftovers.remove([*of_study, "rendered/items", *results])
-    Site(settings, ROOT, target).build()
+    stages = [f"results/{name}" for name in ("dataset", "student", "segmentation", "maps")]
+    leftovers.remove([*of_study, "rendered/items", *stages])
+    Site(settings, target).build()
     size = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
     print(f"site/{settings.study}/index.html, {size / 1e6:.1f} MB in all")
 

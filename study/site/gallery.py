@@ -93,7 +93,7 @@ def chart(title, x, y, series, log=False):
     return {"title": title, "x": x, "y": y, "log": log, "series": lines}
 
 
-def charts(view, results, seed):
+def charts(view, seed):
     """Image curves, pixel curves and training losses of a category."""
     for group, found in (("image", view.image_curves(seed)), ("pixel", view.pixel_curves(seed))):
         for name, (title, x, y) in CURVES.items():
@@ -105,7 +105,7 @@ def charts(view, results, seed):
                     y,
                     series,
                 )
-    history = view.history(results)
+    history = view.history()
     history = history[history.seed == seed]
     for phase, rows in history.groupby("phase", sort=False):
         series = {}

@@ -1,4 +1,4 @@
-"""Tables and the page, on hand-made rows."""
+"""Tables, on hand-made rows."""
 
 from dataclasses import replace
 from itertools import product
@@ -7,10 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lib.devices import device_name
-from study import params
+from study import params, results
 from study.scoring import scores
-from study.scoring.scores import COLUMNS, MAPS, METRICS
+from study.scoring.scores import COLUMNS, MAPS
 from study.tables import ablations
 
 PARAMS = replace(params.load(), study="toy", categories=("nut", "bolt"), seeds=(0, 1))
@@ -102,14 +101,13 @@ def scored(frame):
     return scores.Scored(frame, pd.DataFrame({"name": ["a"]}), draws_of(frame))
 
 
-def leave(results, categories, heads=(), **more):
+def leave(categories, heads=(), **more):
     frame = rows(**more)
     frame = pd.concat([frame, head_rows(frame, heads)] if heads else [frame])
     for stage, found in (("evaluation", frame), ("baseline", baseline_rows())):
-        (results / stage).mkdir(parents=True, exist_ok=True)
         for name in categories:
             chosen = found[found.category == "nut"].assign(category=name)
-            scores.save(scored(chosen), results / stage / name, results / "scores.csv")
+            scores.save(scored(chosen), stage, name, "toy")
 
 
 def settings(*categories):
@@ -117,37 +115,36 @@ def settings(*categories):
 
 
 @pytest.fixture
-def tables(tmp_path):
-    leave(tmp_path, ["nut", "bolt"])
-    return ablations.collect(tmp_path, settings("nut", "bolt"))
+def tables(elsewhere):
+    leave(["nut", "bolt"])
+    return ablations.collect(settings("nut", "bolt"))
 
 
-def test_collect_declared_categories_only(tmp_path):
-    leave(tmp_path, ["nut", "bolt", "left_over"])
-    tables = ablations.collect(tmp_path, settings("nut", "bolt"))
+def test_collect_declared_categories_only(elsewhere):
+    leave(["nut", "bolt", "left_over"])
+    tables = ablations.collect(settings("nut", "bolt"))
     assert all(set(frame.category) == {"nut", "bolt"} for frame in tables[:3])
     assert list(tables.test.columns) == list(tables.validation.columns) == COLUMNS
     assert len(tables.test) == len(tables.validation) == 2 * 2 * 4 * 2 * 2
     assert {key[1] for key in tables.draws} == {"nut", "bolt"}
     with pytest.raises(FileNotFoundError, match="missing"):
-        ablations.collect(tmp_path, settings("nut", "missing"))
+        ablations.collect(settings("nut", "missing"))
 
 
-def test_saved_tables_come_back(tables, tmp_path):
-    ablations.save_tables(tables, tmp_path / "reports", 0.5)
-    leave(tmp_path / "results", ["nut", "bolt"])
-    back = ablations.load_tables(
-        tmp_path / "reports", settings("nut", "bolt"), tmp_path / "results"
-    )
+def test_saved_tables_come_back(tables):
+    folder = results.reports("toy")
+    ablations.save_tables(tables, folder, 0.5)
+    back = ablations.load_tables(settings("nut", "bolt"))
     for one, other in zip(tables[:3], back[:3], strict=True):
         pd.testing.assert_frame_equal(
             one.reset_index(drop=True), other, check_dtype=False, atol=1e-6
         )
     assert back.draws.keys() == tables.draws.keys() and back.student == "full"
-    claims = pd.read_csv(tmp_path / "reports/claims.csv")
+    assert ablations.load_tables(settings("nut", "bolt"), resampled=False).draws == {}
+    claims = pd.read_csv(folder / "claims.csv")
     row = claims[(claims.metric == "image_auroc") & (claims.comparison.str.startswith("with a"))]
     assert row.iloc[0][["points", "answer", "paper_points"]].tolist() == [1.0, "Yes", 0.9]
-    assert (tmp_path / "reports/ablations.csv").read_text().startswith("benchmark,category,student")
+    assert (folder / "ablations.csv").read_text().startswith("benchmark,category,student")
 
 
 def test_table4(tables):
@@ -169,104 +166,6 @@ def test_pixel_table_marks_drawn_defects(tables):
     assert set(table.benchmark) == {"toy_drawn"}
     assert set(table.pixel_ap) == {"25.0 ± 0.0"}
     assert len(table) == 2 * 9
-
-
-def test_protocol():
-    found = ablations.protocol(PARAMS)
-    for text in ("toy", "nut, bolt", "128x128", "2 seeds", "tf_efficientnet_lite0", "torch 2."):
-        assert text in found
-    assert f"Device: {device_name()}." in found
-
-
-def test_page(tables):
-    page = ablations.page(PARAMS, tables, ["rendered/toy/dataset-nut.ipynb"])
-    assert page.startswith("# Study `toy`\n")
-    assert page.endswith("\n") and not page.endswith("\n\n")
-    for text in (
-        "nut test",
-        "bolt test",
-        "figures/nut-outcomes.png",
-        "figures/bolt-outcomes.png",
-        "(../../rendered/toy/figures-bolt.ipynb)",
-        "(../../rendered/toy/dataset-nut.ipynb)",
-        "paper (MVTec AD, quoted)",
-        "Does denoising help here?",
-        "toy_drawn",
-        "ablations.csv",
-        "claims.csv",
-    ):
-        assert text in page
-    assert "nan" not in page.lower().replace("nano", "")
-    assert page.count("98.6") == 1  # the paper's number stands in the quoted column only
-    assert "an image AUROC of 59.2 [59.2, 59.2] percent" in page
-    assert "No pixel metrics on toy: " in page and "[-0.0" not in page and "+0.0" not in page
-
-
-def test_page_of_mvtec_stands_beside_the_paper(tmp_path):
-    leave(tmp_path, ["bottle", "screw"], heads=["distance"])
-    tables = ablations.collect(tmp_path, settings("bottle", "screw"))
-    page = ablations.page(replace(PARAMS, categories=("bottle", "screw")), tables, [])
-    assert "2 of 15 categories, 2 seeds" in page and "### Tables 5 and 6" in page
-    assert page.index("## Beside the paper") < page.index("## Notebooks")
-    (line,) = (line for line in page.splitlines() if line.startswith("| distance"))
-    assert [cell.strip() for cell in line.split("|")][3:5] == ["80.0 ± 0.0", "98.5"]  # ours, quoted
-
-
-def test_markdown_keeps_numbers_as_they_are():
-    frame = pd.DataFrame({"b": ["59.0 ± 0.4", "60.0"]}, index=pd.Index(["x", "y"], name="a"))
-    lines = ablations.markdown(frame).splitlines()
-    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
-    assert [cells[0], *cells[2:]] == [["a", "b"], ["x", "59.0 ± 0.4"], ["y", "60.0"]]
-
-
-def test_headline_notebooks_are_copied(tmp_path, monkeypatch):
-    monkeypatch.setattr(ablations, "ROOT", tmp_path)
-    chosen = replace(PARAMS, seeds=(3, 1))
-    for stage in ablations.HEADLINE_STAGES:
-        item = "nut-full-3" if stage in ("student", "segmentation") else "nut"
-        folder = tmp_path / "rendered" / "items" / stage
-        folder.mkdir(parents=True)
-        (folder / f"{item}.ipynb").write_text(stage)
-    copied = ablations.copy_headline_notebooks(chosen)
-    assert "rendered/toy/student-nut-full-3.ipynb" in copied
-    assert len(copied) == len(ablations.HEADLINE_STAGES)
-    for path, stage in zip(copied, ablations.HEADLINE_STAGES, strict=True):
-        assert (tmp_path / path).read_text() == stage
-
-
-def test_a_smoke_run_says_that_it_is_no_result():
-    assert ablations.protocol(replace(PARAMS, study="mvtec_smoke")).startswith("**A smoke run, not")
-    assert "smoke" not in ablations.protocol(PARAMS)
-
-
-def test_what_is_missing_is_said_and_stops_nothing(tables):
-    """Each optional input alone: tables, page and the sentence that says why."""
-    full = tables.test.student == "full"
-    cases = {
-        "No validation columns": tables._replace(validation=tables.validation[:0]),
-        "No baseline rows": tables._replace(baseline=tables.baseline[:0]),
-        "No pixel metrics on toy_drawn: ": tables._replace(
-            test=tables.test.assign(**dict.fromkeys(METRICS[1:], np.nan))
-        ),
-        "No pixel metrics on toy in nut: ": tables._replace(
-            test=tables.test.fillna(dict.fromkeys(METRICS[1:], 0.3)).where(
-                ~(tables.test.real_defects & (tables.test.category == "nut")), tables.test
-            )
-        ),
-        "No figures on real defects": tables._replace(test=tables.test[:0]),
-        "one seed has no interval": tables._replace(test=tables.test[tables.test.seed == 0]),
-        "bolt": tables.only("bolt"),
-        "The student `plain`": tables._replace(
-            test=tables.test[tables.test.student == "plain"], student="plain"
-        ),
-        "with a decoder": tables._replace(draws={}),
-        "too few test images": tables._replace(draws={}),
-        "Full": tables._replace(test=tables.test[full]),
-    }
-    for words, found in cases.items():
-        page = ablations.page(PARAMS, found, [])
-        assert words.lower() in page.lower(), words
-        assert "nan" not in page.lower().replace("nano", ""), words
 
 
 def test_the_record_of_another_run_goes_with_its_tables(tables, tmp_path):

@@ -9,7 +9,8 @@ from test_ablations import baseline_rows, make_tables, rows
 from test_scores import SETTINGS, category, images_of, maps_of
 from test_thresholds import scores
 
-from study.scoring.scores import MAPS, View
+from study.scoring.scores import MAPS
+from study.scoring.view import View
 from study.tables import answers, claims
 
 FULL = ("full", "segmentation")
@@ -64,10 +65,10 @@ def test_figures_counts_hits_false_alarms_and_what_no_seed_finds():
     assert "defective test images" not in answers.figures(good, "full")
 
 
-def test_explore_says_truth_verdict_and_rank(tmp_path):
+def test_explore_says_truth_verdict_and_rank():
     held_out = category()
     images = images_of(held_out, dict.fromkeys(MAPS, maps_of(held_out, noise=0)))
-    view = View(held_out, tmp_path, SETTINGS, images)
+    view = View(held_out, SETTINGS, images)
     bad = int(np.flatnonzero(view.real & (held_out.labels == 1))[0])
     good, defective = (answers.explore(view, 0, index) for index in (6, bad))
     assert "`6.png` is good and the method calls it **good**" in good

@@ -4,21 +4,23 @@ import json
 import re
 import shutil
 from dataclasses import replace
+from unittest import mock
 from urllib.parse import unquote
 
-import numpy as np
 import pytest
 import yaml
 from bs4 import BeautifulSoup
 from test_ablations import baseline_rows, draws_of, make_tables, rows
 from test_notebooks import write_notebook
-from test_scores import SETTINGS, category, maps_of
+from test_scores import SETTINGS, category, leave
 
-from study import params
+from study import params, results
 from study.scoring import thresholds
-from study.scoring.scores import MAPS, Scored, View, save, score, scores_path
+from study.scoring.scores import MAPS, Scored, save, score
+from study.scoring.view import View
 from study.site import build
 from study.tables import ablations
+from study.tables import page as page_of
 from study.tables.format import signed
 
 TOY = replace(SETTINGS, study="toy", categories=("nut", "bolt"), seeds=(0, 1))
@@ -34,39 +36,41 @@ PHONE, DESK = {"width": 360, "height": 740}, {"width": 1200, "height": 900}
 def make_study(root, settings, frame=None, nearest=None, **kind):
     """Reports, notebooks and results as a run leaves them; bolt has masks of real defects.
 
-    kind: options of test_evaluation.category.
+    kind: options of test_scores.category.
     """
-    reports = root / "reports" / settings.study
+    with mock.patch.object(results, "ROOT", root):
+        leave_study(root, settings, frame, nearest, kind)
+
+
+def leave_study(root, settings, frame, nearest, kind):
+    reports = results.reports(settings.study)
     frame = rows() if frame is None else frame
     tables = make_tables(frame, nearest, student=settings.headline)
     ablations.save_tables(tables, reports, settings.claims.smallest)
-    (reports / "README.md").write_text(ablations.page(settings, tables, []))
+    (reports / "README.md").write_text(page_of.text(settings, tables, []))
     record = f"Code: commit `{COMMIT}`; parameters: x; rows `{ablations.fingerprint(reports)}`"
     (reports / "run.md").write_text(f"# How it was run\n\n{record}\n\n| a | b |\n|---|---|\n")
     shutil.copyfile(params.ROOT / "params.yaml", root / "params.yaml")
     for name in ("ablations", "figures-nut", "figures-bolt", "figures-gone", "unknown-kind"):
-        write_notebook(root / "rendered" / settings.study / f"{name}.ipynb", f"About {name}?")
-    (root / "results" / "dataset").mkdir(parents=True)
+        write_notebook(results.rendered(settings.study) / f"{name}.ipynb", f"About {name}?")
     for name in settings.categories:
         held_out = replace(category(**{"real_masks": name == "bolt"} | kind), category=name)
-        held_out.save(root / "results" / "dataset" / f"{name}.npz")
-        items = []
-        for student in settings.students:
-            for seed in settings.seeds:
-                for phase in ("student", "segmentation"):
-                    folder = root / "results" / phase / name / f"{student}-{seed}"
-                    folder.mkdir(parents=True)
-                    (folder / "history.csv").write_text("step,loss\n1,2.0\n2,1.0\n3,0.5\n")
-                both = {kind: maps_of(held_out, seed + n, 1.4) for n, kind in enumerate(MAPS)}
-                np.savez(folder / "maps.npz", **both)
-                item = {"student": student, "seed": seed}
-                items += [(item | {"map": kind}, maps) for kind, maps in both.items()]
+        held_out.save(results.dataset(name))
+        items = [
+            ({"student": student, "seed": seed, "map": kind}, maps)
+            for (student, seed), both in leave(settings, held_out, noise=1.4).items()
+            for kind, maps in both.items()
+        ]
         images = score(held_out, items, settings).images
         for stage, found in (("evaluation", frame), ("baseline", tables.baseline)):
             found = found[found.category == name]
             scored = Scored(found, images, draws_of(found))
-            kept = scores_path(settings, name, root)
-            save(scored, root / "results" / stage / name, kept)
+            save(scored, stage, name, settings.study)
+
+
+def build_site(root, settings, target):
+    with mock.patch.object(results, "ROOT", root):
+        build.Site(settings, target).build()
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +82,7 @@ def study(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def built(study):
-    build.Site(TOY, study, study / "site").build()
+    build_site(study, TOY, study / "site")
     return study / "site"
 
 
@@ -141,14 +145,15 @@ def test_it_is_small(built):
     assert sum(map(len, bytes_of(quick).values())) < 5e6  # 0 where it was not built
 
 
-def test_a_study_of_the_papers_benchmark_stands_beside_the_paper(study, tmp_path):
+def test_a_study_of_the_papers_benchmark_stands_beside_the_paper(study, tmp_path, monkeypatch):
     """Categories of MVTec AD get a page with the quoted tables."""
+    monkeypatch.setattr(results, "ROOT", study)
     frame = rows(categories=("screw", "bottle"))
-    toy = build.Site(TOY, study, tmp_path)
+    toy = build.Site(TOY, tmp_path)
     toy.tables = make_tables(frame, baseline_rows(categories=("screw", "bottle")))
     toy.record()
-    page = pages(tmp_path)["paper.html"]
-    assert len(page.find_all("table")) > 5 and "not measured" in page.get_text()
+    quoted = pages(tmp_path)["paper.html"]
+    assert len(quoted.find_all("table")) > 5 and "not measured" in quoted.get_text()
     assert "13 of MVTec AD's 15 categories." in list(build.not_measured(TOY, toy.tables))
 
 
@@ -160,14 +165,14 @@ def test_ids_are_unique_and_every_page_has_one_title(built):
 
 
 def test_equal_results_give_equal_bytes(study, built, tmp_path):
-    build.Site(TOY, study, tmp_path / "again").build()
+    build_site(study, TOY, tmp_path / "again")
     assert bytes_of(tmp_path / "again") == bytes_of(built)
 
 
 def test_a_rebuilt_site_keeps_no_page_of_the_last(study, tmp_path):
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "old.html").write_text("old")
-    build.Site(TOY, study, tmp_path / "site").build()
+    build_site(study, TOY, tmp_path / "site")
     assert not (tmp_path / "site" / "old.html").exists()
 
 
@@ -175,7 +180,7 @@ def test_the_first_question_is_answered_first(built):
     page = pages(built)["index.html"]
     first = page.select_one("main h3")
     assert first.get_text() == "Does denoising help here?"
-    # test_report's rows: with a decoder +1 in every seed; pixel AP and IAP are all equal.
+    # test_ablations's rows: with a decoder +1 in every seed; pixel AP and IAP are all equal.
     words = first.find_next("p", class_="verdict").get_text()
     assert words.startswith("Yes for image AUROC; no difference beyond 0.5 points for pixel AP")
     sentence = first.find_next("p", class_="verdict").find_next("p").get_text()
@@ -226,7 +231,7 @@ def test_a_record_of_another_run_is_not_quoted(tmp_path):
 def test_a_smoke_run_says_so_on_every_page(tmp_path):
     smoke = replace(TOY, study="toy_smoke")
     make_study(tmp_path, smoke)
-    build.Site(smoke, tmp_path, tmp_path / "site").build()
+    build_site(tmp_path, smoke, tmp_path / "site")
     for name, page in pages(tmp_path / "site").items():
         banner = page.main.find(True)
         assert "A smoke run, not a result" in banner.get_text(), name
@@ -258,7 +263,7 @@ def test_every_optional_input_may_be_missing(case, tmp_path):
     settings = {k: given.pop(k) for k in ("seeds", "headline", "students") if k in given}
     settings = replace(TOY, **settings)
     make_study(tmp_path, settings, **given)
-    build.Site(settings, tmp_path, tmp_path / "site").build()
+    build_site(tmp_path, settings, tmp_path / "site")
     found = pages(tmp_path / "site")
     assert {"index.html", "category-nut.html", "category-bolt.html"} <= set(found)
     assert "nan" not in found["index.html"].get_text().replace("nano", "")
@@ -383,8 +388,9 @@ def test_curves_tell_their_values(visit):
 
 def expected(study, kind, name="nut"):
     """Outcome of each real test image, by scores.py."""
-    view = View.load(name, TOY, study)
-    scores = view.scores(0, kind)
+    with mock.patch.object(results, "ROOT", study):
+        view = View.load(name, TOY)
+        scores = view.scores(0, kind)
     words = thresholds.outcomes(scores, view.held_out.labels, view.cut(scores))[view.real]
     translated = {
         "true positive": "hit",

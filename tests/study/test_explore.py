@@ -14,7 +14,8 @@ from lib.anomaly_map import cosine_map
 from lib.devices import device
 from lib.networks import DeSTSeg, SegmentationNetwork, Student, input_channels
 from study.figures import explore
-from study.scoring.scores import MAPS, View
+from study.scoring.scores import MAPS
+from study.scoring.view import View
 
 SIZE = 64
 
@@ -38,11 +39,10 @@ def found(networks, images):
 
 
 @pytest.fixture
-def view(tmp_path):
+def view():
     held_out = category()
-    return View(
-        held_out, tmp_path, SETTINGS, images_of(held_out, dict.fromkeys(MAPS, maps_of(held_out)))
-    )
+    images = images_of(held_out, dict.fromkeys(MAPS, maps_of(held_out)))
+    return View(held_out, SETTINGS, images)
 
 
 def test_every_stage_has_its_stride_and_the_product_is_the_cosine_map(found):

@@ -10,14 +10,14 @@ import time
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 import yaml
 from matplotlib import pyplot as plt
+from test_ablations import make_tables, rows
 from torch import nn
 
-from study import results
+from study import trained
 from study.data.category import Category, entry
 from study.files import alone, whole
 from study.params import ROOT
@@ -69,14 +69,14 @@ def figure(path):
     plt.close(figure)
 
 
-FRAME = pd.DataFrame({"a": range(9999)})
-WRITERS = {  # what each stage leaves, as its notebook or lib/ writes it
+TABLES = make_tables(rows())
+WRITERS = {  # what each stage leaves, as its notebook or study/ writes it
     "train.npy": lambda path: category().save(path.parent),
     "held_out.npz": lambda path: category().save(path.parent),
     "textures.npy": array,
-    "weights.pt": lambda path: results.save(path.parent, nn.Linear(99, 99), {}, [(1, 0.5)]),
+    "weights.pt": lambda path: trained.save(path.parent, nn.Linear(99, 99), {}, [(1, 0.5)]),
     "maps.npz": maps,
-    "ablations.csv": lambda path: ablations.save_tables([FRAME] * 4, path.parent),
+    "ablations.csv": lambda path: ablations.save_tables(TABLES, path.parent, 0.5),
     "nut-outcomes.png": figure,
 }
 
@@ -95,13 +95,13 @@ def test_a_full_disk_is_told_and_keeps_the_earlier_result(name, tmp_path):
 
 def test_weights_come_back(tmp_path):
     network = nn.Linear(3, 2)
-    results.save(tmp_path, network, {"in_features": 3, "out_features": 2}, [(1, 0.5)])
-    assert torch.equal(results.load(tmp_path, nn.Linear).weight, network.weight)
+    trained.save(tmp_path, network, {"in_features": 3, "out_features": 2}, [(1, 0.5)])
+    assert torch.equal(trained.load(tmp_path, nn.Linear).weight, network.weight)
 
 
 NOTEBOOK = """
 import resource, sys
-from lib import notebook
+from study import notebook
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))  # bytes; more is a full disk
 sys.exit(notebook.main([sys.argv[1], sys.argv[2]]))
 """

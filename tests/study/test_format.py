@@ -1,6 +1,7 @@
 """Numbers as text."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from study.tables import format
@@ -24,3 +25,10 @@ def test_words():
     assert format.counted(1, "seed") == "1 seed" and format.counted(2000, "draw") == "2,000 draws"
     assert format.listed("a") == "a" and format.listed("abc") == "a, b and c"
     assert format.lower("No AP") == "no AP" and format.upper("pixel AP") == "Pixel AP"
+
+
+def test_markdown_keeps_numbers_as_they_are():
+    frame = pd.DataFrame({"b": ["59.0 ± 0.4", "60.0"]}, index=pd.Index(["x", "y"], name="a"))
+    lines = format.markdown(frame).splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert [cells[0], *cells[2:]] == [["a", "b"], ["x", "59.0 ± 0.4"], ["y", "60.0"]]

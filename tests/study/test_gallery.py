@@ -1,24 +1,23 @@
 """Sheets of small pictures, what the page knows of them, and curves."""
 
-from types import SimpleNamespace
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
-from test_scores import SETTINGS, category, images_of, maps_of
+from test_scores import SETTINGS, category, images_of, leave
 
 from study.scoring import thresholds
-from study.scoring.scores import MAPS, View
+from study.scoring.scores import MAPS
+from study.scoring.view import View
 from study.site import gallery
 
 
 @pytest.fixture
-def view(tmp_path):
-    held_out = category()
-    (tmp_path / "full-0").mkdir()
-    both = {kind: maps_of(held_out, seed) for seed, kind in enumerate(MAPS)}
-    np.savez(tmp_path / "full-0" / "maps.npz", **both)
-    return View(held_out, tmp_path, SETTINGS, images_of(held_out, both))
+def view(elsewhere):
+    held_out, settings = category(), replace(SETTINGS, seeds=(0,))
+    both = leave(settings, held_out)["full", 0]
+    return View(held_out, settings, images_of(held_out, both))
 
 
 def test_a_sheet_has_its_tiles_row_by_row():
@@ -75,15 +74,8 @@ def test_a_chart_leaves_out_what_has_no_place():
     assert found["series"] == [{"name": "a", "points": [[1.0, 0.1235]]}]
 
 
-def test_charts_of_a_category(view, tmp_path):
-    settings = SimpleNamespace(seeds=(0,))
-    view.settings = SimpleNamespace(**vars(SETTINGS) | vars(settings))
-    for phase in ("student", "segmentation"):
-        for student in SETTINGS.students:
-            folder = tmp_path / phase / "nut" / f"{student}-0"
-            folder.mkdir(parents=True)
-            (folder / "history.csv").write_text("step,loss\n1,2.0\n2,1.0\n")
-    found = list(gallery.charts(view, tmp_path, 0))
+def test_charts_of_a_category(view):
+    found = list(gallery.charts(view, 0))
     assert [one["title"].split(",")[0] for one in found] == [
         *("ROC", "precision-recall"),  # of images
         *("ROC", "precision-recall", "PRO"),  # of pixels

@@ -10,12 +10,6 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
-MODULES = sorted(
-    path
-    for package in ("lib", "study")
-    for path in ROOT.glob(f"{package}/**/*.py")
-    if path.stem != "__init__"
-)
 # Whose keys are names the reader gives, not part of the schema.
 OPEN_KEYS = {"augmentation.rotation", "heads", "students"}
 MACHINE = re.compile(
@@ -92,17 +86,6 @@ def test_no_machine_paths_in_the_repository():
             continue  # deleted, or binary
         found = MACHINE.search(content.decode("utf-8", errors="replace"))
         assert not found, f"{name}: {found[0]!r}"
-
-
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
-def test_every_module_has_a_test_file(path):
-    package = path.relative_to(ROOT).parts[0]
-    assert (ROOT / "tests" / package / f"test_{path.stem}.py").exists()
-
-
-def test_a_module_is_a_chapter():
-    lines = {path.name: len(path.read_text("utf-8").splitlines()) for path in MODULES}
-    assert max(lines.values()) <= 320, lines
 
 
 def test_the_shipped_params_are_the_quick_profile():

@@ -1,16 +1,16 @@
-"""Rows, spreads, thresholds and the figures' view of a small finished run."""
+"""Rows and spreads of a small finished run."""
 
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from study import params
+from study import params, results
 from study.data.category import Category
-from study.figures import plots
 from study.scoring import metrics, scores, thresholds
-from study.scoring.scores import COLUMNS, MAPS, METRICS, View, subsets
+from study.scoring.scores import COLUMNS, MAPS, METRICS, subsets
 from study.tables import format
 
 SIZE, STRIDE = 32, 4
@@ -154,54 +154,69 @@ def test_what_cannot_be_scored_is_left_out_with_the_reason():
     assert set(found.rows.split) == {"validation"} and len(found.images) == 15
 
 
-def test_resamples_are_kept_by_their_keys(tmp_path):
+def test_resamples_are_kept_by_their_keys(elsewhere):
     held_out = category(real_masks=True, drawn=False)
     many = held_out.select(np.repeat(np.arange(18), 5))
     many = replace(many, names=np.array([f"{i}.png" for i in range(90)]))
     found = scores.score(many, [(ITEM, maps_of(many))], SETTINGS)
     keys = [("toy", "nut", "full", "cosine", 0, m) for m in ("image_auroc", "pixel_ap", "iap")]
     assert list(found.draws) == keys
-    scores.save(found, tmp_path / "nut", tmp_path / "scores" / "nut.csv")
-    back = scores.load_draws(tmp_path / "nut.npz")
+    scores.save(found, "evaluation", "nut", "toy")
+    back = scores.load_draws(results.draws("evaluation", "nut"))
     assert list(back) == keys
     for key in keys:
         np.testing.assert_allclose(back[key], found.draws[key], rtol=1e-6)
-    images = scores.load_scores(tmp_path / "scores" / "nut.csv")
+    images = scores.load_scores(results.scores("toy", "nut"))
     kept = images["full/cosine/0"].to_numpy(np.float32)
     assert np.array_equal(kept, found.images["full/cosine/0"]), "all digits"
     assert list(images.columns[:5]) == thresholds.FACTS and images.drawn.dtype == bool
     nothing = scores.Scored(found.rows[:0], found.images, {})
-    scores.save(nothing, tmp_path / "no", tmp_path / "no-scores.csv")
-    assert scores.load_draws(tmp_path / "no.npz") == {}
+    scores.save(nothing, "baseline", "nut", "toy")
+    assert scores.load_draws(results.draws("baseline", "nut")) == {}
+
+
+def leave(settings, held_out, noise=0.3):
+    """Losses of both phases and maps of every network of a category, where the stages leave them.
+
+    Returns {(student, seed): {kind: maps}}.
+    """
+    found = {}
+    for student, seed in product(settings.students, settings.seeds):
+        item = results.item(student, seed)
+        for phase in ("student", "segmentation"):
+            folder = results.network(phase, held_out.category, item)
+            folder.mkdir(parents=True)
+            (folder / "history.csv").write_text("step,loss\n1,2.0\n2,1.0\n")
+        maps = {kind: maps_of(held_out, 10 * seed + i, noise) for i, kind in enumerate(MAPS)}
+        put_maps(held_out.category, item, device=f"device {seed}", **maps)
+        found[student, seed] = maps
+    return found
+
+
+def put_maps(category, item, **content):
+    path = results.maps(category, item)
+    path.parent.mkdir(parents=True)
+    np.savez(path, **content)
 
 
 @pytest.fixture
-def run(tmp_path):
-    """A finished run of two seeds: results/, its category and maps, with a head."""
+def run(elsewhere):
+    """The held-out images of a finished run of two seeds."""
     held_out = category()
-    for student in SETTINGS.students:
-        for seed in SETTINGS.seeds:
-            for phase in ("student", "segmentation"):
-                folder = tmp_path / phase / "nut" / f"{student}-{seed}"
-                folder.mkdir(parents=True)
-                (folder / "history.csv").write_text("step,loss\n1,2.0\n2,1.0\n")
-            maps = {kind: maps_of(held_out, 10 * seed + i) for i, kind in enumerate(MAPS)}
-            np.savez(folder / "maps.npz", **maps, device=f"device {seed}")
-    return tmp_path, held_out
+    leave(SETTINGS, held_out)
+    return held_out
 
 
 HEAD = {"distance": params.Head(input="distance", l1_weight=1.0)}
 
 
 def score(run, settings=SETTINGS):
-    results, held_out = run
-    items = scores.networks(held_out, settings, results / "segmentation")
-    return scores.score(held_out, items, settings)
+    return scores.score(run, scores.networks(run, settings), settings)
 
 
 def test_score_the_declared_grid(run):
     # What lies on disk and is not in the declared grid is left alone.
-    (run[0] / "segmentation" / "nut" / "other-7").mkdir()
+    results.maps("nut", "other-7").parent.mkdir()
     frame, images, _ = score(run)
     assert list(frame.columns) == ["split", *COLUMNS]
     assert len(frame) == 4 * 2 * 2 * 4  # students, seeds, maps, subsets
@@ -218,7 +233,7 @@ def test_score_the_declared_grid(run):
 
 
 def test_a_missing_item_is_named(run):
-    (run[0] / "segmentation" / "nut" / "denoising-1" / "maps.npz").unlink()
+    results.maps("nut", "denoising-1").unlink()
     with pytest.raises(FileNotFoundError, match="denoising-1"):
         score(run)
 
@@ -229,16 +244,14 @@ def test_any_students_and_heads_of_the_headline(run):
         SETTINGS, students=students, headline="plain", heads=HEAD, head_seeds=SETTINGS.seeds
     )
     for seed in SETTINGS.seeds:
-        folder = run[0] / "segmentation" / "nut" / f"plain-distance-{seed}"
-        folder.mkdir()
-        maps = {"cosine": np.zeros(1), "segmentation": maps_of(run[1], seed, noise=2.0)}
-        np.savez(folder / "maps.npz", **maps, device="device")
+        maps = {"cosine": np.zeros(1), "segmentation": maps_of(run, seed, noise=2.0)}
+        put_maps("nut", f"plain-distance-{seed}", device="device", **maps)
     frame = score(run, chosen).rows
     assert set(frame.student) == {"plain"}
     assert set(frame["map"]) == {"cosine", "segmentation", "segmentation, distance"}
     head = frame[frame["map"] == "segmentation, distance"]
     assert len(head) == 2 * 4 and not head.denoising.any()
-    rows, _, _ = score_item(run[1], maps_of(run[1], 0, noise=2.0))
+    rows, _, _ = score_item(run, maps_of(run, 0, noise=2.0))
     expected = [row["image_auroc"] for row in rows]
     assert head[head.seed == 0].image_auroc.tolist() == expected
 
@@ -265,88 +278,3 @@ def test_spread():
 def test_means():
     frame = pd.concat([rows([0.9, 0.95]), rows([0.1], split="validation")])
     assert scores.means(frame) == {"toy": {"full": {"cosine": {"image_auroc": 0.925}}}}
-
-
-@pytest.fixture
-def view(run):
-    return view_of(run[1], run[0], score(run).images)
-
-
-def view_of(held_out, results, images):
-    return View(held_out, results / "segmentation" / "nut", SETTINGS, images)
-
-
-def test_a_view_wants_scores_of_its_images(view, run):
-    with pytest.raises(ValueError, match="dvc repro evaluation@nut"):
-        view_of(run[1].select(np.arange(24)[::-1]), run[0], view.images)
-
-
-def test_view_scores(view):
-    assert view.maps(1, "cosine").shape == (24, SIZE // STRIDE, SIZE // STRIDE)
-    per_image = view.scores(1, "segmentation")
-    full = scores.full_size(view.maps(1, "segmentation"), SIZE).reshape(24, -1)
-    np.testing.assert_allclose(per_image, np.sort(full, axis=1)[:, -16:].mean(1), rtol=1e-6)
-    assert view.real.sum() == 9
-
-
-def test_view_threshold_is_of_the_validation_split(view):
-    labels, splits = view.held_out.labels, view.held_out.splits
-    per_image = np.where(labels == 1, 0.8, 0.2) + np.where(splits == "test", 5.0, 0)
-    assert view.cut(per_image) == 0.8
-    drawn = np.where(view.held_out.drawn, 0.3, per_image)  # drawn defects choose nothing
-    assert view.cut(drawn) == 0.8
-
-
-def test_no_threshold_is_taken_from_test(view):
-    """Without validation there is none, and examples are chosen by rank."""
-    view.held_out = replace(view.held_out, splits=np.full(24, "test"))
-    assert view.cut(view.scores(0, "segmentation")) is None
-    found = view.examples(0, 2)
-    assert [example["outcome"] for example in found[::2]] == [name for name, *_ in scores.RANKED]
-    worst, best = found[0]["score"], found[4]["score"]
-    assert worst < best and view.histogram(0, "cosine")["threshold"] is None
-    plots.outcomes(found)
-
-
-def test_view_examples(view):
-    found = view.examples(0, 2)
-    names = [example["name"] for example in found]
-    assert len(set(names)) == len(names)
-    per_image = view.scores(0, "segmentation")
-    cut = view.cut(per_image)
-    position = {name: i for i, name in enumerate(view.held_out.names)}
-    for example in found:
-        i = position[example["name"]]
-        assert view.real[i]
-        assert example["score"] == pytest.approx(per_image[i])
-        assert example["outcome"] == thresholds.outcomes(per_image, view.held_out.labels, cut)[i]
-        assert example["image"].shape == (SIZE, SIZE, 1)
-        assert example["cosine"].shape == example["segmentation"].shape == (SIZE, SIZE)
-        assert (example["mask"] is None) == (view.held_out.labels[i] == 1)  # real: unknown
-    for outcome in {example["outcome"] for example in found}:
-        shown = [abs(e["score"] - cut) for e in found if e["outcome"] == outcome]
-        assert len(shown) <= 2 and shown == sorted(shown, reverse=True)
-    plots.outcomes(found)
-
-
-def test_view_curves_and_histogram(view):
-    histogram = view.histogram(1, "cosine")
-    assert len(histogram["scores"]) == len(histogram["labels"]) == 9
-    assert "nut" in histogram["title"]
-    assert set(view.image_curves(0)) == set(MAPS)
-    assert set(view.pixel_curves(0)) == {"cosine, toy_drawn", "segmentation, toy_drawn"}
-    for curves in view.pixel_curves(0).values():
-        assert set(curves) == {"roc", "precision_recall", "pro"}
-    plots.score_histograms(**histogram)
-    plots.curves(view.pixel_curves(0))
-    view.held_out = replace(view.held_out, labels=view.held_out.labels * 0)
-    assert view.image_curves(0) == view.pixel_curves(0) == {}
-    plots.curves({})
-
-
-def test_view_history(run, view):
-    history = view.history(run[0])
-    assert len(history) == 2 * 4 * 2 * 2  # phases, students, seeds, steps
-    assert set(history.phase) == {"student", "segmentation"}
-    assert set(history.item) >= {"full-0", "plain-1"}
-    plots.training_curves(history)

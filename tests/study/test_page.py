@@ -1,0 +1,106 @@
+"""The page of a study, on hand-made rows."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from test_ablations import PARAMS, leave, make_tables, rows, settings
+
+from lib.devices import device_name
+from study.scoring.scores import METRICS
+from study.tables import ablations, page
+
+
+@pytest.fixture
+def tables():
+    return make_tables(rows())
+
+
+def test_protocol():
+    found = page.protocol(PARAMS)
+    for text in ("toy", "nut, bolt", "128x128", "2 seeds", "tf_efficientnet_lite0", "torch 2."):
+        assert text in found
+    assert f"Device: {device_name()}." in found
+
+
+def test_page(tables):
+    found = page.text(PARAMS, tables, ["rendered/toy/dataset-nut.ipynb"])
+    assert found.startswith("# Study `toy`\n")
+    assert found.endswith("\n") and not found.endswith("\n\n")
+    for text in (
+        "nut test",
+        "bolt test",
+        "figures/nut-outcomes.png",
+        "figures/bolt-outcomes.png",
+        "(../../rendered/toy/figures-bolt.ipynb)",
+        "(../../rendered/toy/dataset-nut.ipynb)",
+        "paper (MVTec AD, quoted)",
+        "Does denoising help here?",
+        "toy_drawn",
+        "ablations.csv",
+        "claims.csv",
+    ):
+        assert text in found
+    assert "nan" not in found.lower().replace("nano", "")
+    assert found.count("98.6") == 1  # the paper's number stands in the quoted column only
+    assert "an image AUROC of 59.2 [59.2, 59.2] percent" in found
+    assert "No pixel metrics on toy: " in found and "[-0.0" not in found and "+0.0" not in found
+
+
+def test_page_of_mvtec_stands_beside_the_paper(elsewhere):
+    leave(["bottle", "screw"], heads=["distance"])
+    tables = ablations.collect(settings("bottle", "screw"))
+    found = page.text(replace(PARAMS, categories=("bottle", "screw")), tables, [])
+    assert "2 of 15 categories, 2 seeds" in found and "### Tables 5 and 6" in found
+    assert found.index("## Beside the paper") < found.index("## Notebooks")
+    (line,) = (line for line in found.splitlines() if line.startswith("| distance"))
+    assert [cell.strip() for cell in line.split("|")][3:5] == ["80.0 ± 0.0", "98.5"]  # ours, quoted
+
+
+def test_headline_notebooks_are_copied(elsewhere):
+    chosen = replace(PARAMS, seeds=(3, 1))
+    for stage in page.HEADLINE_STAGES:
+        item = "nut-full-3" if stage in ("student", "segmentation") else "nut"
+        folder = elsewhere / "rendered" / "items" / stage
+        folder.mkdir(parents=True)
+        (folder / f"{item}.ipynb").write_text(stage)
+    copied = page.copy_headline_notebooks(chosen)
+    assert "rendered/toy/student-nut-full-3.ipynb" in copied
+    assert len(copied) == len(page.HEADLINE_STAGES)
+    for path, stage in zip(copied, page.HEADLINE_STAGES, strict=True):
+        assert (elsewhere / path).read_text() == stage
+
+
+def test_a_smoke_run_says_that_it_is_no_result():
+    assert page.protocol(replace(PARAMS, study="mvtec_smoke")).startswith("**A smoke run, not")
+    assert "smoke" not in page.protocol(PARAMS)
+
+
+def test_what_is_missing_is_said_and_stops_nothing(tables):
+    """Each optional input alone: tables, page and the sentence that says why."""
+    full = tables.test.student == "full"
+    cases = {
+        "No validation columns": tables._replace(validation=tables.validation[:0]),
+        "No baseline rows": tables._replace(baseline=tables.baseline[:0]),
+        "No pixel metrics on toy_drawn: ": tables._replace(
+            test=tables.test.assign(**dict.fromkeys(METRICS[1:], np.nan))
+        ),
+        "No pixel metrics on toy in nut: ": tables._replace(
+            test=tables.test.fillna(dict.fromkeys(METRICS[1:], 0.3)).where(
+                ~(tables.test.real_defects & (tables.test.category == "nut")), tables.test
+            )
+        ),
+        "No figures on real defects": tables._replace(test=tables.test[:0]),
+        "one seed has no interval": tables._replace(test=tables.test[tables.test.seed == 0]),
+        "bolt": tables.only("bolt"),
+        "The student `plain`": tables._replace(
+            test=tables.test[tables.test.student == "plain"], student="plain"
+        ),
+        "with a decoder": tables._replace(draws={}),
+        "too few test images": tables._replace(draws={}),
+        "Full": tables._replace(test=tables.test[full]),
+    }
+    for words, given in cases.items():
+        found = page.text(PARAMS, given, [])
+        assert words.lower() in found.lower(), words
+        assert "nan" not in found.lower().replace("nano", ""), words
