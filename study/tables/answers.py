@@ -172,10 +172,10 @@ def paper_figures(test):
     rows = paper.rows_of(test)
     measured = paper.within(test)
     text = (
-        f"This study ran {paper.coverage(rows)}. The paper ran {len(paper.CATEGORIES)} categories, "
-        f"5 seeds. It gives a standard deviation for {counted(len(measured), 'figure')} measured "
-        f"here; {(measured == 'yes').sum()} of these figures lie within two standard deviations "
-        "(+ 0.05 for rounding)."
+        f"This study covers {paper.coverage(rows)}; the paper covers {len(paper.CATEGORIES)} "
+        "categories, 5 seeds. The paper gives a standard deviation for "
+        f"{counted(len(measured), 'figure')} measured here; {(measured == 'yes').sum()} of these "
+        "lie within two standard deviations (+ 0.05 for rounding)."
     )
     if rows.seed.nunique() == 1:
         text += " With one seed there is no spread, so a figure outside may be bad luck."

@@ -127,7 +127,7 @@ def applies(test):
 
 
 def coverage(rows):
-    """`2 of 15 categories, 1 seed`: what was run of what the paper ran (15 and 5)."""
+    """`2 of 15 categories, 1 seed`: the part of the paper's grid that was run."""
     run = len(categories_run(rows))
     return f"{run} of {len(CATEGORIES)} categories, {counted(rows.seed.nunique(), 'seed')}"
 
