@@ -1,4 +1,4 @@
-"""Backbones of the teacher: any timm model with three levels, its weights checked.
+"""Backbones of the teacher: any timm model with three levels, with checked weights.
 
 All tensors are (N, C, H, W). "Levels" are lists of feature maps at strides 4, 8 and 16, finest
 first.
@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-# The package index serves torchvision built against CUDA torch. Beside a CPU build of torch its
+# The package index serves torchvision built against CUDA torch. With a CPU build of torch its
 # import fails with "operator torchvision::nms does not exist", because it registers fake kernels
 # for operators that its C++ library could not declare (pytorch/vision issues 9077, 9085). Declaring
 # the two schemas is enough: models, datasets and transforms never call them.
@@ -100,7 +100,7 @@ def read_state_dict(weights, root=Path(__file__).parents[1]):
 
 
 def is_plain(value):
-    """A dense tensor whose numbers are all there: not one number said to be a million."""
+    """Whether this is a dense tensor that stores all its numbers, not an expanded view of a few."""
     dense = torch.is_tensor(value) and value.layout == torch.strided and value.device.type == "cpu"
     return dense and not value.is_nested and value.nbytes <= value.untyped_storage().nbytes()
 
@@ -141,7 +141,7 @@ def load_backbone_weights(features, backbone, weights):
 
 
 def check_levels(features, backbone, channels):
-    """ValueError unless an image of 64x64 pixels gives (N, channels, 16 and 8 and 4 pixels)."""
+    """ValueError unless a 64x64 image gives levels of 16x16, 8x8 and 4x4 with these channels."""
     shapes = [(1, c, side, side) for c, side in zip(channels, (16, 8, 4), strict=True)]
     try:
         with torch.no_grad():
@@ -160,7 +160,7 @@ def check_levels(features, backbone, channels):
 
 
 def drop_unused_blocks(features):
-    """Remove what timm would still compute after the last level, as in EfficientNet."""
+    """Remove the layers after the last level, which timm would still compute (EfficientNet)."""
     last = features.feature_info.get_dicts()[-1]["module"]  # such as blocks.4
     container, _, index = last.rpartition(".")
     blocks = dict(features.named_modules()).get(container)  # none where timm has flattened it

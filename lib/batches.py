@@ -1,6 +1,6 @@
 """The endless stream of batches that trains: drawn, augmented and corrupted (section 3.1).
 
-Everything random comes from one torch.Generator, and a stream can be taken up where it was.
+All random numbers come from one torch.Generator. A stream can be saved and resumed.
 """
 
 import numpy as np
@@ -11,7 +11,7 @@ from lib.devices import device, take, to_device
 
 
 class Stream:
-    """Batches without end: `draw` chooses the next one, `make` computes it and may be captured."""
+    """An endless stream: `draw` chooses the next batch, `make` computes it and may be captured."""
 
     def __iter__(self):
         return self
@@ -26,8 +26,8 @@ class Batches(Stream):
 
     images: uint8 (N, S, S, C) of the training split; textures: uint8 (M, S, S, C). Iterating gives
     normal and corrupted images (B, C, S, S) in [0, 1] and masks (B, 1, S, S). Images are drawn
-    without replacement, epoch by epoch; augmented, then corrupted. Each phase (1 or 2) has a stream
-    of its own, so that phase 2 shows no batch that the student was fitted to.
+    without replacement, epoch by epoch; augmented, then corrupted. Each phase (1 or 2) has its own
+    stream, so phase 2 repeats no batch that the student was fitted to.
     """
 
     def __init__(self, images, textures, batch_size, params, category, seed, phase=1):
@@ -66,17 +66,17 @@ class Batches(Stream):
         return normal, *corrupt(normal, self.textures, self.generator, **settings)
 
     def state_dict(self):
-        """Where the stream stands: what is random and what is left of the epoch."""
+        """The position of the stream: the random state and the rest of the epoch."""
         return {"generator": self.generator.get_state(), "order": self.order}
 
     def load_state_dict(self, state):
-        """Go on where `state_dict` was taken."""
+        """Continue where `state_dict` was taken."""
         self.generator.set_state(state["generator"])
         self.order = state["order"].to(device())
 
 
 def stream_seed(seed, phase):
-    """The seed of a phase's stream: streams of other seeds and phases have nothing in common."""
+    """The seed of a phase's stream; other seeds and phases give independent streams."""
     state = np.random.SeedSequence([seed, phase]).generate_state(1, np.uint64)[0]
     return int(state) >> 1  # torch takes 63 bits
 

@@ -1,7 +1,7 @@
 """Synthetic anomalies (paper section 3.1, after DRAEM): a texture shows through a Perlin mask.
 
-Batched tensor code that runs where the images are and draws from its own generator, so that the
-corruption of a run does not depend on anything else that draws random numbers.
+Batched tensor code. It runs on the device of the images and draws from its own generator, so the
+corruption of a run does not depend on other random numbers.
 """
 
 import math
@@ -18,7 +18,7 @@ def uniform(shape, low, high, generator):
 
 
 def rotate(images, angle):
-    """Turn (N, C, S, S) about the centre by angles (N,) in radians, bilinearly; 0 outside."""
+    """Rotate (N, C, S, S) about the centre by angles (N,) in radians, bilinearly; 0 outside."""
     cos, sin = (part.view(-1, 1, 1) for part in (angle.cos(), angle.sin()))
     size = images.shape[-1]
     line = (torch.arange(size, device=images.device) * 2 + 1) / size - 1  # -1 and 1: the edges
@@ -48,13 +48,13 @@ def augment(images, augmentation, rotation, generator):
 
 
 def perlin_noise(batch, size, generator, max_log2_frequency=5, rotation=90.0):
-    """Gradient noise (Perlin 1985), one field an image, rotated about its centre: (batch, S, S).
+    """Gradient noise (Perlin 1985), one field per image, rotated about its centre: (batch, S, S).
 
-    Each axis has its own frequency, 2^0 to 2^max_log2_frequency cells an image; rotation is the
-    largest angle in degrees either way; outside the rotated field it is 0. As officially done,
-    the field is drawn upright and turned bilinearly, which flattens its finest peaks a little.
-    A pixel's value is a sum over the grid's corners of products of a row's and a column's part,
-    so the whole upright field is four products of small matrices.
+    Each axis has its own frequency, 2^0 to 2^max_log2_frequency cells per image. rotation is the
+    largest angle in degrees, in both directions. The noise is 0 outside the rotated field. As in
+    the official code, the field is drawn upright and rotated bilinearly, which flattens its finest
+    peaks a little. A pixel's value is a sum, over the corners of its cell, of products of a row
+    factor and a column factor, so the whole upright field is four products of small matrices.
     """
     device = generator.device
     exponents = torch.randint(
@@ -85,8 +85,8 @@ def corrupt(images, textures, generator, max_beta=0.8, **mask_settings):
 
     images: (N, C, S, S) in [0, 1]; textures: uint8 (M, C, S, S), one drawn for each image.
     Inside the mask: (1 - beta) * texture + beta * image with beta uniform in [0, max_beta) for each
-    image. As in the official code beta weights the normal image: the texture's opacity is in
-    (0.2, 1], not the paper's [0.15, 1].
+    image. As in the official code, beta weights the normal image, so the texture's opacity is in
+    (0.2, 1] and not in the paper's [0.15, 1].
     """
     batch, _, size, _ = images.shape
     mask = perlin_mask(batch, size, generator, **mask_settings)

@@ -1,4 +1,4 @@
-"""Which device trains, what it is called in tables, and which precision pays on it."""
+"""The device that trains, its name in tables, and the precision that is fastest on it."""
 
 import os
 import platform
@@ -6,12 +6,12 @@ from pathlib import Path
 
 import torch
 
-# Read by cuBLAS once, at the first product, and what `deterministic` needs.
+# `deterministic` needs this. cuBLAS reads it once, at the first product.
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 
 def device():
-    """The device to train on: the GPU where there is one."""
+    """The device to train on: the GPU if there is one."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
@@ -43,21 +43,21 @@ def pays_bf16():
 
 
 def autocast(precision):
-    """Context of the forward passes of training: `fp32`, `bf16`, or `auto`, bf16 where it pays.
+    """Context of the forward passes of training: `fp32`, `bf16`, or `auto` (bf16 if it is faster).
 
-    Weights, losses and the maps that are scored stay in fp32.
+    Weights, losses and scored maps stay in fp32.
     """
     chosen = precision == "bf16" or (precision == "auto" and pays_bf16())
     return torch.autocast(device().type, torch.bfloat16, enabled=chosen)
 
 
 def fix_arithmetic(threads, deterministic):
-    """Settle what decides the last bits of a sum; call it before the first product on the device.
+    """Fix everything that affects the last bits of a sum; call it before the first matrix product.
 
-    threads: of the CPU, which sums in another order with another number of them. deterministic: a
-    GPU takes only algorithms that repeat to the bit; torch names an operation that has none. Ours
-    all have: up-sampling alone differentiates by atomic additions, and torch then does it another,
-    slower way. Otherwise a GPU tries which convolution is the fastest.
+    threads: CPU threads; another number sums in another order. deterministic: use only
+    deterministic GPU algorithms. torch raises an error that names an operation without one. All of
+    ours have one: only the gradient of up-sampling uses atomic additions, and torch has a slower
+    way for it. Without `deterministic`, a GPU tries which convolution is the fastest.
     """
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(deterministic and device().type == "cuda")
@@ -67,8 +67,8 @@ def fix_arithmetic(threads, deterministic):
 def to_device(images):
     """uint8 array (N, S, S, C) -> tensor (N, C, S, S) on the training device.
 
-    What would fill more than half of the GPU's free memory stays in pinned host memory, from where
-    `take` fetches each batch.
+    An array that would fill more than half of the GPU's free memory stays in pinned host memory,
+    and `take` fetches each batch from there.
     """
     tensor = torch.from_numpy(images).permute(0, 3, 1, 2)
     if device().type == "cpu":
@@ -83,7 +83,7 @@ def to_device(images):
 
 
 def take(images, index):
-    """Images `index` of what `to_device` gave, (B, C, S, S) in [0, 1] on the training device."""
+    """Images `index` of a `to_device` tensor: (B, C, S, S) in [0, 1] on the training device."""
     if images.device != index.device:
         index = index.to(images.device)
     return images[index].to(device(), non_blocking=True) / 255

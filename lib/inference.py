@@ -10,8 +10,8 @@ from lib.networks import Teacher
 def make_teacher(params):
     """The frozen teacher that params.yaml names, on the training device.
 
-    Settles the arithmetic first (`fix_arithmetic`). One thread is enough for small networks, which
-    gain more from two items side by side than from two threads.
+    Fixes the arithmetic first (`fix_arithmetic`). One thread is enough for small networks: training
+    two items side by side gains more than a second thread.
     """
     fix_arithmetic(params.arithmetic.threads, params.arithmetic.deterministic)
     teacher = params.teacher
@@ -21,7 +21,7 @@ def make_teacher(params):
 
 
 def in_batches(images, batch_size):
-    """Images uint8 (N, S, S, C) one batch after the other: (B, C, S, S) in [0, 1]."""
+    """Batches (B, C, S, S) in [0, 1] of uint8 images (N, S, S, C), in order."""
     images, rows = to_device(images), torch.arange(len(images), device=device())
     return (take(images, batch) for batch in rows.split(batch_size))
 
@@ -35,14 +35,14 @@ def teacher_levels(teacher, images, batch_size=32):
 
 
 def levels_memory(teacher, images):
-    """Bytes that `teacher_levels` takes: batch by batch, then as a whole; 4 bytes a number."""
+    """Bytes that `teacher_levels` needs: all batches and their concatenation, 4 bytes a number."""
     strides = zip(teacher.channels, (4, 8, 16), strict=True)
     return 2 * 4 * len(images) * sum(c * (images.shape[1] // stride) ** 2 for c, stride in strides)
 
 
 @torch.inference_mode()
 def anomaly_maps(model, images, batch_size=32):
-    """Both maps of uint8 images (N, S, S, C) by a `DeSTSeg`: float32 (N, S/4, S/4) twice."""
+    """Both maps of a `DeSTSeg` for uint8 images (N, S, S, C): two float32 (N, S/4, S/4)."""
     pairs = (model(batch) for batch in in_batches(images, batch_size))
     maps = zip(*([kind[:, 0].cpu() for kind in pair] for pair in pairs), strict=True)
     return tuple(torch.cat(kind).numpy() for kind in maps)

@@ -12,8 +12,8 @@ def cosine_distance(teacher, student):
 def cosine_distance_loss(teacher_levels, student_levels):
     """Student loss: mean over positions, summed over levels and over the batch (paper eq. 2-3).
 
-    The sum over the batch is the official code's: its rate of 0.4 at batch 32 needs 12.8 with a
-    mean. Levels are lists of (N, C, H, W); returns a scalar.
+    The sum over the batch follows the official code. Its learning rate of 0.4 at batch 32 would be
+    12.8 with a mean. Levels are lists of (N, C, H, W); returns a scalar.
     """
     levels = zip(teacher_levels, student_levels, strict=True)
     return sum(cosine_distance(t, s).mean(dim=(1, 2)).sum() for t, s in levels)
@@ -36,6 +36,6 @@ def l1_loss(prediction, mask):
 
 
 def downsample_mask(mask, size):
-    """Bring a mask (N, 1, H, W) of 0 and 1 to `size` bilinearly and cut it at 0.5 (section 3.3)."""
+    """Resize a mask (N, 1, H, W) of 0 and 1 to `size` bilinearly, then cut at 0.5 (section 3.3)."""
     small = F.interpolate(mask.float(), size=size, mode="bilinear", align_corners=False)
     return (small >= 0.5).float()

@@ -24,14 +24,14 @@ def conv3x3(inputs, outputs, stride=1, dilation=1, bias=False):
 
 
 def initialise_kaiming(module):
-    """Kaiming-normal (fan-out, ReLU) convolutions, as the official code has them."""
+    """Kaiming-normal (fan-out, ReLU) convolutions, as in the official code."""
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d):
             nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
 
 
 class ResidualBlock(nn.Module):
-    """ResNet's basic block (He et al. 2016), the brick of student and segmentation network."""
+    """ResNet's basic block (He et al. 2016), used by student and segmentation network."""
 
     def __init__(self, inputs, outputs, stride=1):
         super().__init__()
@@ -51,7 +51,7 @@ class ResidualBlock(nn.Module):
 
 
 def two_blocks(inputs, outputs, stride=1):
-    """Two residual blocks, the first of which changes channels and size."""
+    """Two residual blocks; the first one changes channels and size."""
     return nn.Sequential(ResidualBlock(inputs, outputs, stride), ResidualBlock(outputs, outputs))
 
 
@@ -76,7 +76,7 @@ class Teacher(nn.Module):
         return super().train(False)  # always eval: batch-norm statistics stay ImageNet's
 
     def normalise(self, images):
-        """Images (N, 1 or 3, H, W) in [0, 1] -> what both networks see, (N, 3, H, W)."""
+        """Images (N, 1 or 3, H, W) in [0, 1] -> input of both networks, (N, 3, H, W)."""
         normalised = (images - self.mean) / self.std
         return normalised.contiguous(memory_format=torch.channels_last)
 
@@ -87,8 +87,8 @@ class Teacher(nn.Module):
 class Student(nn.Module):
     """Denoising student: ResNet-18 encoder and mirrored decoder, random weights (section 3.2).
 
-    encoder_decoder: False takes the encoder's first three levels as output instead (the paper's
-    ablation). width: channels of the first stage, 64 in the paper. Where the teacher's channels
+    encoder_decoder: if False, the output is the encoder's first three levels (the paper's
+    ablation). width: channels of the first stage, 64 in the paper. If the teacher's channels
     differ from width * (1, 2, 4), a 1x1 convolution maps each output.
     """
 
@@ -146,10 +146,10 @@ INPUTS = {  # of the segmentation network, each level at its own resolution (pap
 
 
 def segmentation_input(teacher_levels, student_levels, kind="product"):
-    """What the segmentation network is shown, a map for each level: [(N, C_i, H_i, W_i)].
+    """Input of the segmentation network, one map for each level: [(N, C_i, H_i, W_i)].
 
     kind: `product`, the negated product of L2-normalised features (the method); `concatenated`
-    features of both networks; or `distance`, the cosine distance, one channel a level.
+    features of both networks; or `distance`, the cosine distance, one channel per level.
     """
     combine = INPUTS[kind]
     levels = zip(teacher_levels, student_levels, strict=True)
@@ -162,7 +162,7 @@ def input_channels(teacher_channels, kind="product"):
 
 
 class ASPP(nn.Module):
-    """Atrous spatial pyramid pooling (DeepLab v3): image context beside three dilated views."""
+    """Atrous spatial pyramid pooling (DeepLab v3): context and three dilated convolutions."""
 
     def __init__(self, channels, dilations=(6, 12, 18)):
         super().__init__()
@@ -193,10 +193,10 @@ class ASPP(nn.Module):
 class SegmentationNetwork(nn.Module):
     """Two residual blocks and ASPP: a probability per stride-4 position (section 3.3).
 
-    prior: share of anomalous pixels that the first predictions state, by the last bias (Lin et al.
-    2017, section 4.1); None: PyTorch's default, as the official code has it. Narrow networks need
-    it: from 1/2 the quickest way down to the few anomalous pixels is to make every last weight
-    negative, and after a ReLU the map can then never rise above the bias.
+    prior: share of anomalous pixels in the first predictions, set by the last bias (Lin et al.
+    2017, section 4.1); None: PyTorch's default, as in the official code. Narrow networks need it.
+    If they start at 1/2, the fastest way to predict few anomalous pixels is to make every last
+    weight negative. After a ReLU, the map can then never rise above the bias.
     """
 
     def __init__(self, inputs, channels=256, prior=None):

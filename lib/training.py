@@ -1,7 +1,7 @@
-"""The two phases of training (paper section 3.4) over one engine; the last step counts.
+"""The two phases of training (paper section 3.4) over one loop; the result is the last step.
 
-Everything random comes from one torch.Generator of the run's seed on the training device, so a
-run depends on its parameters, its data and the machine, and on nothing else.
+All random numbers come from generators on the training device, seeded by the run's seed and the
+phase. So a run depends only on its parameters, its data and the machine.
 """
 
 import math
@@ -19,10 +19,10 @@ from lib.networks import SegmentationNetwork, Student, input_channels, segmentat
 
 
 class Keeper:
-    """Follows a training. This one does nothing; study/checkpoint.py has one that resumes it."""
+    """Watches a training and does nothing; the one in study/checkpoint.py resumes and saves."""
 
     def begin(self, settings, parts):
-        """Called before the first step; returns (steps that are done, their history).
+        """Called before the first step; returns (number of steps done, their history).
 
         parts: {name: object with state_dict and load_state_dict}, to be loaded in place.
         """
@@ -41,9 +41,9 @@ NO_KEEPER = Keeper()
 def optimise(step_loss, network, groups, settings, params, batches, keeper):
     """Run `settings.steps` SGD steps on `step_loss()`; returns about fifty (step, loss).
 
-    step_loss: the loss of the batch that `batches` has drawn; captured on a GPU. groups:
-    [(parameters, learning rate)]. The rate is constant or decays to 0 as half a cosine. Raises
-    FloatingPointError when the loss is NaN or infinite.
+    step_loss: gives the loss of the batch that `batches` has drawn; captured on a GPU. groups:
+    [(parameters, learning rate)]. The rate is constant or decays to 0 along half a cosine. Raises
+    FloatingPointError if the loss is NaN or infinite.
     """
     groups = [{"params": list(p), "lr": rate} for p, rate in groups]
     sgd = torch.optim.SGD(groups, **vars(params.optimiser), fused=True)
@@ -91,7 +91,7 @@ def train_student(teacher, images, textures, params, category, name, seed, keepe
     student = student.to(device(), memory_format=torch.channels_last).train()
     batches = Batches(images, textures, settings.batch_size, params, category, seed)
     known = None
-    if not batches.augmented:  # the answer to an image never changes: one pass over them is enough
+    if not batches.augmented:  # the levels of an image never change, so one pass is enough
         keeper.expect(
             levels_memory(teacher, images), f"the teacher's levels of {len(images)} images"
         )
@@ -101,7 +101,7 @@ def train_student(teacher, images, textures, params, category, name, seed, keepe
     def step_loss():
         normal, corrupted, _ = batches.make()
         with autocast(params.arithmetic.precision):
-            if not settings.denoising:  # officially these pass, too, and count in its statistics
+            if not settings.denoising:  # the official batch-norm counts these too
                 with torch.no_grad():
                     student(teacher.normalise(corrupted))
             if known:
@@ -123,10 +123,10 @@ def train_segmentation(
 ):
     """Phase 2: only the segmentation network learns, on corrupted images; (network, history).
 
-    settings: the `segmentation` section, or what `params.head` gives for a row of tables 5 and 6.
+    settings: the section `segmentation`, or `params.head` for a row of tables 5 and 6.
     """
     settings = settings or params.segmentation
-    student.eval()  # its batch-norm statistics stay as phase 1 left them
+    student.eval()  # keeps the batch-norm statistics of phase 1
     torch.manual_seed(seed)
     inputs = input_channels(teacher.channels, settings.input)
     network = SegmentationNetwork(inputs, settings.channels, settings.prior)

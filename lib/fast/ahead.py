@@ -7,11 +7,11 @@ from lib.devices import autocast, device
 
 
 class Ahead(Stream):
-    """What frozen networks make of the corrupted images of several batches, in one pass.
+    """Outputs of frozen networks for the corrupted images of several batches, in one pass.
 
-    On CPU cores small batches of small images cost more in calls than in arithmetic. function:
-    corrupted images (B, C, S, S) -> list of (B, ...). Iterating gives (that list, mask) of one
-    batch after the other; values are those of batch by batch, to rounding.
+    On CPU cores, small batches of small images spend more time in calls than in arithmetic.
+    function: corrupted images (B, C, S, S) -> list of (B, ...). Iterating gives (that list, mask)
+    of one batch at a time; the values equal those of separate passes, up to rounding.
     """
 
     PIXELS, MOST = 2**18, 8  # of a pass, batches of it: more gained nothing on CPU cores
@@ -26,7 +26,7 @@ class Ahead(Stream):
         self.made = []
 
     def draw(self):
-        """Choose the images of the next batch, or make a pass of several."""
+        """Choose the images of the next batch, or compute a pass over several."""
         if self.count == 1:
             self.batches.draw()
         elif not self.made:
@@ -48,12 +48,12 @@ class Ahead(Stream):
             return self.function(corrupted)
 
     def state_dict(self):
-        """Where the stream stood before this pass, and how much of the pass is left."""
+        """The position of the stream before this pass, and the number of batches left."""
         state = self.state if self.made else self.batches.state_dict()
         return {"batches": state, "left": len(self.made)}
 
     def load_state_dict(self, state):
-        """Make the pass again, if `state_dict` was taken amid one."""
+        """Repeat the pass if `state_dict` was taken during one."""
         self.batches.load_state_dict(state["batches"])
         self.made = []
         if state["left"]:

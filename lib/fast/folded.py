@@ -18,8 +18,8 @@ def folded(network, example):
 def fold_batch_norm(network, example):
     """Fold every batch-norm that follows a convolution into it; for frozen networks in eval mode.
 
-    Which follows which is seen in one forward pass of `example`. Outputs stay equal to rounding.
-    Convolutions of `Upsampled` stay as they are: they take no bias.
+    One forward pass of `example` shows which layer follows which. Outputs stay equal up to
+    rounding. Convolutions of `Upsampled` are not changed, because they take no bias.
     """
     made_by, pairs, hooks = {}, [], []  # made_by keeps outputs alive, so identities are unique
     names = {module: name for name, module in network.named_modules()}
@@ -43,6 +43,6 @@ def fold_batch_norm(network, example):
 
 
 def remember(made_by, conv, inputs, output):
-    """Forward hook: note in `made_by` which convolution of a tensor gave `output`."""
+    """Forward hook: note in `made_by` which convolution made `output`."""
     if torch.is_tensor(inputs[0]):
         made_by[id(output)] = conv, output

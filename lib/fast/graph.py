@@ -4,12 +4,12 @@ import torch
 
 
 class Captured:
-    """A function of tensors at fixed places, as one launch: a CUDA graph from the fourth call on.
+    """A function of tensors in fixed memory, as one launch: a CUDA graph from the fourth call on.
 
-    A training step is about a thousand short kernels, and to start them one by one takes longer
-    than their work. function: takes nothing, returns a tensor, never waits for the GPU; generator:
-    of all its random numbers, which are those of plain calls. The first calls are plain: they try
-    algorithms and fill caches.
+    A training step has about a thousand short kernels, and launching them one by one takes longer
+    than running them. function: takes nothing, returns a tensor, never waits for the GPU.
+    generator: the source of all its random numbers, which equal those of plain calls. The first
+    calls are plain: they try algorithms and fill caches.
     """
 
     PLAIN = 3

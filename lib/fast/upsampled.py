@@ -1,9 +1,9 @@
 """3x3 convolutions over bilinearly up-sampled maps, computed mostly at the maps' own resolution.
 
-Up-sampling is linear, acts on each channel alone and so commutes with the mixing of channels. The
-nine taps of the kernel mix channels at low resolution, where there are few positions; what is left
-for the full resolution is to interpolate and shift the nine results, as products with two small
-matrices. The result is the convolution's, zero padding included, to rounding.
+Up-sampling is linear and acts on each channel alone, so it commutes with the mixing of channels.
+The nine taps of the kernel mix channels at low resolution, where there are few positions. The full
+resolution only needs the nine results interpolated and shifted, as products with two small
+matrices. The result equals the convolution's up to rounding, zero padding included.
 """
 
 from functools import cached_property, lru_cache
@@ -16,9 +16,9 @@ from lib.anomaly_map import resize
 
 
 class Upsampled:
-    """Levels of features as one tensor (N, C, *size): brought to `size` and concatenated.
+    """Levels of features as one tensor (N, C, *size): resized to `size` and concatenated.
 
-    levels: list of (N, C_i, h_i, w_i). The tensor is made when something needs it, and once.
+    levels: list of (N, C_i, h_i, w_i). The tensor is made once, when something needs it.
     """
 
     def __init__(self, levels, size):
@@ -35,10 +35,9 @@ class Upsampled:
 
 
 class Convolution(nn.Conv2d):
-    """nn.Conv2d that also takes `Upsampled`, and does not make its tensor where that saves work.
+    """nn.Conv2d that also takes `Upsampled`, without making its tensor if that saves work.
 
-    A convolution is a sum over its input channels, so each level may take the way that needs less
-    work.
+    A convolution is a sum over its input channels, so each level can use the cheaper way.
     """
 
     def forward(self, x):
@@ -99,7 +98,7 @@ def conv3x3_at_low_resolution(level, weight, size):
 @lru_cache
 @torch.inference_mode(False)  # what is kept serves training too
 def shifted_interpolation(source, target, dtype=torch.float32, device=None):
-    """Matrices (3, target, source): what tap -1, 0 or 1 of a kernel sees of an up-sampled line.
+    """Matrices (3, target, source): the input of tap -1, 0 or 1 of a kernel on an up-sampled line.
 
     Row i of matrix d holds the weights of the source positions in up-sampled position i + d - 1;
     positions outside are the zeros that the convolution pads with.

@@ -1,4 +1,4 @@
-"""The sentences that notebooks and pages begin with, each computed from the run's own results."""
+"""The answers that notebooks and pages begin with, each computed from the results of the run."""
 
 import numpy as np
 import pandas as pd
@@ -9,61 +9,63 @@ from study.tables.format import counted, level, listed, method_name, plus_minus,
 
 
 def dataset(category, pairs):
-    """What there is to learn from, and what could fool us; pairs: of `near_duplicates`."""
+    """How many images there are, and what could mislead us; pairs: of `near_duplicates`."""
     real, grey = ~category.drawn, category.images.mean(axis=(1, 2, 3))
     test = real & (category.splits == "test")
     held_out, alike = real & (category.splits != "train"), len({name for _, name, _ in pairs})
     said = (
-        f"**Answer.** There are {len(category.training_images())} good images to learn from and "
+        f"**Answer.** There are {len(category.training_images())} good images to train on and "
         f"{(held_out & (category.labels == 1)).sum()} real defective ones to find. "
     )
     if len(np.unique(category.labels[test])) == 2:
         area = metrics.image_auroc(grey[test], category.labels[test])
         said += (
-            "Mean brightness alone tells good from defective test images with an AUROC of "
-            f"{100 * max(area, 1 - area):.1f} %, which a method has to beat. "
+            "Mean brightness alone separates good from defective test images with an AUROC of "
+            f"{100 * max(area, 1 - area):.1f} %; a method has to beat that. "
         )
     else:
         said += "The test split lacks good or defective images, so no AUROC can be measured. "
-    return said + f"{alike} of {held_out.sum()} held-out images look almost like a training image."
+    return said + f"{alike} of {held_out.sum()} held-out images closely resemble a training image."
 
 
 def baseline(frame):
-    """The rows of all sets of teacher levels: which is best on real test images."""
+    """Image AUROC of every set of teacher levels on real test images."""
     if frame.empty:
-        return "**Answer.** No baseline is measured: `baseline.levels` is empty, or nothing tested."
+        return (
+            "**Answer.** No baseline was measured: `baseline.levels` is empty, or there is no test "
+            "image to score."
+        )
     real = paper.real(frame[frame.split == "test"])
     if real.empty:
-        return "**Answer.** No real defective test images, so no image AUROC on real defects."
+        return "**Answer.** No real defective test image was scored, so there is no image AUROC."
     found = spread(real)["image_auroc"].droplevel(["benchmark", "student"])
     best = real.groupby("map").image_auroc.mean().idxmax()
     levels = ", ".join(f"{name[18:].replace('_', '-')}: {value}" for name, value in found.items())
     return (
-        f"**Answer.** Without any training the teacher's features give an image AUROC of "
-        f"{found[best]} % on real test images, with teacher level {best[18:].replace('_', '-')} "
-        f"the best (levels {levels}). A student and a segmentation network gain only what they "
-        "reach above this."
+        f"**Answer.** Without any training, the teacher's features reach an image AUROC of "
+        f"{found[best]} % on real test images (level {best[18:].replace('_', '-')}; all choices of "
+        f"levels: {levels}). A student and a segmentation network are worth what they add to this."
     )
 
 
 def evaluation(frame, student, left_out):
-    """The headline student's test rows: images, then pixels; left_out: what cannot be scored."""
+    """The headline student's test figures; left_out: sentences on what cannot be scored."""
     test = frame[(frame.split == "test") & (frame.student == student)]
     real, masks = paper.real(test), test[test.pixel_ap.notna()]
     said = ["**Answer.**"]
     if len(real):
         both = spread(real).droplevel(["benchmark", "student"])["image_auroc"]
         said.append(
-            f"On real test images {method_name(student)} gives an image AUROC of "
-            f"{both['segmentation']} % by its segmentation map and {both['cosine']} % by its "
-            "cosine map: so often a defective image scores above a good one."
+            f"On real test images, {method_name(student)} reaches an image AUROC of "
+            f"{both['segmentation']} % with its segmentation map and {both['cosine']} % with its "
+            "cosine map. This is how often a defective image scores above a good one."
         )
     if len(masks):
         kind = "real" if masks.real_defects.any() else "drawn"
         found = spread(masks).xs("segmentation", level="map").iloc[0]
         said.append(
-            f"On {kind} defects, whose pixels are known, the segmentation map has a pixel AP of "
-            f"{found['pixel_ap']} % and PRO {found['pro']} %."
+            f"On {kind} defects, which have masks, the segmentation map reaches a pixel AP of "
+            f"{found['pixel_ap']} % and a PRO of {found['pro']} %."
         )
     return " ".join([*said, *left_out])
 
@@ -95,7 +97,7 @@ def figures(scores, student):
 
 
 def explore(view, seed, index):
-    """How the method judges the image at `index` of `view.held_out`."""
+    """The method's verdict on the image at `index` of `view.held_out`."""
     scores, labels = view.scores(seed, "segmentation"), view.held_out.labels
     cut, score = view.cut(scores), scores[index]
     truth = ("good", "defective")[int(labels[index])]
@@ -137,27 +139,51 @@ def ablations(claims, reached, student):
     return "\n".join([said, "", *lines]) if lines else said
 
 
+def pro(table):
+    """How far the way of reading a map moves its PRO; table: of `pro_variants.table`."""
+    if table.empty:
+        return "**Answer.** There are no masks here, so there is no PRO."
+    exact = table.iloc[0]
+    read = table.loc[("thresholds", "100 equidistant, stretched")]
+    squared = table.loc[("same order of pixels", "map squared, 100, stretched")]
+    maps = [
+        f"{exact[name]:.1f} to {read[name]:.1f} % on the {name[4:]} ({squared[name]:.1f} % on its "
+        "square)"
+        for name in table
+    ]
+    moved = max((one - exact).abs().max() for one in (read, squared))
+    ties = (table.loc["ties"].filter(like="float", axis=0) - exact).abs().max(axis=None)
+    regions = (table.loc[("regions", "4-connected")] - exact).abs().max()
+    return (
+        f"**Answer.** MambaAD's way of reading a map changes PRO from {listed(maps)}. Squaring a "
+        "map keeps the order of its pixels, and so its PRO by definition. The reading alone moves "
+        f"these figures by up to {moved:.1f} points, ties by up to {ties:.1f}, and 4-connected "
+        f"regions by up to {regions:.1f}; the published figures differ by 8.4."
+    )
+
+
 def paper_figures(test):
     """What was run of the paper's grid, and how many figures lie within the paper's spread."""
     if not paper.applies(test):
         return (
-            "The paper's figures are for MVTec AD and this study is not, so there is no table to "
-            "compare with."
+            "The paper's figures are for MVTec AD. This study measured nothing on MVTec AD, so "
+            "there is nothing to compare."
         )
     rows = paper.rows_of(test)
     measured = paper.within(test)
     text = (
-        f"Run: {paper.coverage(rows)}; the paper: {len(paper.CATEGORIES)} categories, 5 seeds. "
-        f"{(measured == 'yes').sum()} of {len(measured)} measured figures that the paper gives a "
-        "standard deviation for lie within two of these (+ 0.05 for rounding)."
+        f"This study covers {paper.coverage(rows)}; the paper covers {len(paper.CATEGORIES)} "
+        "categories, 5 seeds. The paper gives a standard deviation for "
+        f"{counted(len(measured), 'figure')} measured here; {(measured == 'yes').sum()} of these "
+        "lie within two standard deviations (+ 0.05 for rounding)."
     )
     if rows.seed.nunique() == 1:
-        text += " One seed has no spread of its own: a single no may be the luck of the seed."
+        text += " With one seed there is no spread, so a figure outside may be bad luck."
     return text
 
 
 def compare(parameters, student, levels, said, flipped):
-    """What was changed, what became of the method, and of the verdicts on images.
+    """What was changed, and what that did to the method and to the verdicts on images.
 
     levels: mean and deviation of A and B; said: the answer to "Is B better?"; flipped: images whose
     verdict changed, or a sentence on why that is unknown.
@@ -171,7 +197,8 @@ def compare(parameters, student, levels, said, flipped):
     if isinstance(flipped, pd.DataFrame):
         right = int((flipped["now"] == "right").sum())
         changed = (
-            f"{counted(len(flipped), 'test image')} changed verdict, {right} to the right one."
+            f"The verdict on {counted(len(flipped), 'test image')} changed; {right} of the new "
+            "verdicts are right."
         )
         flipped = changed if len(flipped) else "No test image changed its verdict."
     return (

@@ -1,8 +1,8 @@
 """The paper's claims as questions, and this study's answers, all by one rule.
 
-A part helps where its row beats the row without it on the same images with the same seed, in the
-mean of the categories. Every such pair of rows of the paper's table 4 is compared, not only those
-that the paper speaks of, in image AUROC and, where there are masks, in pixel AP and IAP.
+A part helps if its row beats the row without it on the same images and seeds, averaged over the
+categories. Every such pair of rows of the paper's table 4 is compared, also those that the paper
+does not discuss, in image AUROC and, where there are masks, in pixel AP and IAP.
 """
 
 from collections import Counter
@@ -20,12 +20,12 @@ from study.tables.paper import HEAD, quoted_rows, real
 MAP_NAMES = {"segmentation": "segmentation network", "cosine": "product of cosine maps"}
 YES, NO, OPEN = "Yes", "No", "Undetermined"
 RULE = (
-    "Each answer is the mean difference of two rows in points, paired by seed and by test image, "
-    "with two 95 % intervals: a t-interval over seeds, and a bootstrap interval over test images "
-    "({resamples:,} resamples). The answer is yes or no where neither interval includes zero and "
-    "the difference is at least {smallest:g} points, *no difference beyond {smallest:g} points* "
-    "where both intervals lie within ±{smallest:g}, and *undetermined* otherwise. The paper gives "
-    "no intervals: its answer follows from its difference alone."
+    "Each answer compares two rows on the same seeds and test images. It gives the mean difference "
+    "in points, a 95 % t-interval over seeds and a 95 % bootstrap interval over test images "
+    "({resamples:,} resamples). The answer is yes or no if neither interval includes zero and the "
+    "difference is at least {smallest:g} points. It is *no difference beyond {smallest:g} points* "
+    "if both intervals lie within ±{smallest:g}, and *undetermined* otherwise. The paper gives no "
+    "intervals, so its answer uses its difference alone."
 )
 NUMBERS = [  # columns of claims.csv
     *("question", "comparison", "student", "map", "other_student", "other_map", "metric"),
@@ -99,7 +99,7 @@ class Answer(NamedTuple):
             over = ("seeds", "images")
             return f"the interval over {over[zero.index(True)]} includes zero"
         return "neither interval includes zero" + (
-            ", but so small a difference does not count" if self.verdict == OPEN else ""
+            ", but the difference is too small to count" if self.verdict == OPEN else ""
         )
 
     @property
@@ -176,7 +176,7 @@ def claims(tables):
                *students("encoder_decoder", "plain", "without denoising"))),
         Claim("both", "Do denoising and the encoder-decoder help together?",
               (*students("full", "plain", "both or neither"),)),
-        Claim("fusion", "Does a segmentation network fuse better than the product of cosine maps?",
+        Claim("fusion", "Is the segmentation network better than the product of cosine maps?",
               tuple((f"{name.replace('_', '-')} student", (name, "segmentation"), (name, "cosine"))
                     for name in names)),
         Claim("baseline",
@@ -184,7 +184,7 @@ def claims(tables):
               "features?",
               tuple((f"against {kind.replace('_', ' ')}", method, ("none", kind))
                     for kind in rivals.sort_values(ascending=False).index)),
-        Claim("heads", "Does another segmentation network do better than the method's?",
+        Claim("heads", "Is another segmentation network better than the method's?",
               tuple((kind.removeprefix(HEAD), (student, kind), method) for kind in heads)),
     )  # fmt: skip
     for claim in found:

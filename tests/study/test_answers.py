@@ -29,7 +29,7 @@ def test_baseline_names_the_best_levels():
     best = baseline_rows(score=0.94).assign(map="nearest_neighbour_3")
     frame = baseline_rows().assign(map="nearest_neighbour_2_3")
     said = answers.baseline(pd.concat([frame, best]))
-    assert "94.0 ± 0.0 % on real test images, with teacher level 3 the best" in said
+    assert "94.0 ± 0.0 % on real test images (level 3;" in said
     assert "2-3: 55.0 ± 0.0" in said
     assert "No baseline" in answers.baseline(frame[:0])
     assert "No real defective" in answers.baseline(frame[~frame.real_defects])
@@ -41,7 +41,7 @@ def test_evaluation_names_both_maps_and_whose_pixels(real, kind):
     if real:
         frame = frame.assign(pixel_ap=0.3, pro=0.4)
     said = answers.evaluation(frame, "full", ["Nothing else."])
-    assert "59.2 ± 0.4 % by its segmentation map and 53.2 ± 0.4 % by its cosine" in said
+    assert "59.2 ± 0.4 % with its segmentation map and 53.2 ± 0.4 % with its cosine" in said
     assert f"On {kind} defects" in said and said.endswith(" Nothing else.")
 
 
@@ -91,3 +91,28 @@ def test_ablations_gives_the_level_and_every_claim():
         other
         == "**Answer.** The student `plain` reaches an image AUROC of 90.0 percent on real defects."
     )
+
+
+def test_pro_says_how_far_each_reading_moves_the_figure():
+    index = pd.MultiIndex.from_tuples(
+        [
+            ("definition", "all"),
+            ("ties", "float32, shared"),
+            ("ties", "float16, normal last"),
+            ("ties", "8 bits, normal last"),
+            ("thresholds", "100 equidistant, stretched"),
+            ("same order of pixels", "map squared, 100, stretched"),
+            ("regions", "4-connected"),
+        ]
+    )
+    table = pd.DataFrame(
+        {
+            "PRO cosine map": [90.0, 90.0, 90.1, 95.0, 85.0, 61.0, 90.4],
+            "PRO segmentation map": [95.0, 95.0, 95.2, 99.0, 94.0, 88.6, 95.0],
+        },
+        index,
+    )
+    said = answers.pro(table)
+    assert "from 90.0 to 85.0 % on the cosine map (61.0 % on its square) and 95.0 to 94.0" in said
+    assert "up to 29.0 points, ties by up to 0.2, and 4-connected regions by up to 0.4" in said
+    assert "no masks" in answers.pro(pd.DataFrame())

@@ -79,7 +79,7 @@ def one(mean=1.0, seeds=(0.5, 1.5), images=(0.2, 1.8), paper=0.9):
         (
             one(0.4, (0.1, 0.7), (0.1, 0.7)),
             "Undetermined: +0.4 points [+0.1, +0.7] over seeds, [+0.1, +0.7] over images; neither "
-            "interval includes zero, but so small a difference does not count; the paper: yes "
+            "interval includes zero, but the difference is too small to count; the paper: yes "
             "(+0.9).",
         ),
     ],

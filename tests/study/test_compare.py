@@ -89,7 +89,7 @@ def test_the_answer(pair):
     assert "one parameter differs: `students.full.steps` 400 → 800" in said
     assert "goes from 59.2 ± 0.4 to 61.2 ± 0.4 %" in said
     assert "Is B better? Undetermined: +2.0 points [+2.0, +2.0] over seeds; there are too" in said
-    assert "4 test images changed verdict, 2 to the right one" in said
+    assert "on 4 test images changed; 2 of the new verdicts are right" in said
     assert "Careful" not in said
     older = compare.answer(pair[0], pair[1]._replace(stale=["students.full.steps"], scores={}))
     assert "**Careful:** the results of working tree were made with other values" in older

@@ -191,12 +191,10 @@ def test_deviations_are_complete():
 def test_answer_counts_what_was_run():
     found = answers.paper_figures(rows(score=0.9))
     # bottle: AP 90.3 ± 1.8, IAP 90.5 ± 1.7 and IAP@90 82.5 ± 4.1, not P; screw: none of the four
-    assert found.startswith("Run: 2 of 15 categories, 1 seed; the paper: 15 categories, 5 seeds.")
-    assert "3 of 8 measured figures" in found and "luck of the seed" in found
+    assert found.startswith("This study covers 2 of 15 categories, 1 seed; the paper covers 15")
+    assert "for 8 figures measured here; 3 of these" in found and "bad luck" in found
     assert "luck" not in answers.paper_figures(rows(seeds=(0, 1)))
-    assert "are for MVTec AD and this study is not" in answers.paper_figures(
-        rows(["monocrystalline"])
-    )
+    assert "nothing on MVTec AD" in answers.paper_figures(rows(["monocrystalline"]))
 
 
 def sections(frame):
