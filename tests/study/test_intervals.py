@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 from test_ablations import draws_of, rows
 
-from study import intervals
+from study.tables import intervals
 from study.tables.intervals import Scores
 
 FULL, PLAIN = ("full", "segmentation"), ("plain", "cosine")
