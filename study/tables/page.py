@@ -5,16 +5,26 @@ import platform
 import shutil
 from importlib.metadata import version
 
+import pandas as pd
+from ruamel.yaml import YAML
+
 from lib.devices import device_name
 from study import results
+from study.params import ROOT
 from study.tables import answers, claims, paper
 from study.tables.ablations import missing, pixel_table, table4
 from study.tables.format import counted, markdown
+from study.tables.revisions import flat
 
 PACKAGES = ("torch", "timm", "numpy", "scikit-learn", "scikit-image", "dvc", "papermill")
 SMOKE = (
     "**A smoke run, not a result:** it shows that every stage works; networks, steps and seeds are "
     "too few to say anything about the method. "
+)
+NO_RESULT = (  # keys that name things, or change no result of the method
+    *("study", "categories", "headline", "arithmetic.threads", "dataset.root", "dataset.ignore"),
+    *("dataset.strict", "elpv", "textures.root", "teacher.weights", "running", "claims"),
+    *("baseline", "figures"),
 )
 HEADLINE_STAGES = ("dataset", "student", "segmentation", "maps", "evaluation", "baseline")
 
@@ -26,9 +36,9 @@ def protocol(params):
         f"Study {params.study}: {', '.join(params.categories)} from {params.dataset.root}, "
         f"{params.dataset.image_size}x{params.dataset.image_size}, "
         f"{counted(len(params.seeds), 'seed')}, "
-        f"{student.steps} student and {segmentation.steps} segmentation steps of "
-        f"{segmentation.batch_size} images, teacher {params.teacher.backbone}; last step, nothing "
-        f"chosen on test. Device: {device_name()}. Python {platform.python_version()}, "
+        f"{student.steps} student steps of {student.batch_size} images and {segmentation.steps} "
+        f"segmentation steps of {segmentation.batch_size}, teacher {params.teacher.backbone}; "
+        f"last step, nothing chosen on test. Device: {device_name()}. Python {platform.python_version()}, "
         + ", ".join(f"{name} {version(name)}" for name in PACKAGES)
         + "."
     )
@@ -47,6 +57,20 @@ def copy_headline_notebooks(params):
         copied.append(target / f"{stage}-{item}.ipynb")
         shutil.copyfile(items / stage / f"{item}.ipynb", copied[-1])
     return [path.relative_to(results.ROOT).as_posix() for path in copied]
+
+
+def budget(root=ROOT):
+    """Sections of Markdown: keys of params.yaml that differ from the paper's profile."""
+    yaml, found = YAML(typ="safe", pure=True), []
+    for name in ("params.yaml", "profiles/paper.yaml"):
+        tree = yaml.load((root / name).read_text("utf-8"))
+        found.append({k: v for k, v in flat(tree).items() if not k.startswith(NO_RESULT)})
+    here, paper_keys = found
+    keys = [key for key in here if key in paper_keys and here[key] != paper_keys[key]]
+    rows = [(f"`{key}`", str(paper_keys[key]), str(here[key])) for key in keys]
+    table = pd.DataFrame(rows, columns=["key", "profiles/paper.yaml", "this study"])
+    title = "### Where this study's parameters differ from the paper's"
+    return [title, markdown(table.set_index("key"))] if rows else []
 
 
 def text(params, tables, notebooks):
@@ -84,6 +108,7 @@ def text(params, tables, notebooks):
                 claims.rule(params.claims),
                 markdown(claims.table(found)) if found else "No question can be answered.",
                 *paper.sections(tables.test, answers.paper_figures(tables.test)),
+                *(budget() if paper.applies(tables.test) else []),
                 *figures,
                 "## Notebooks\n\n" + "\n".join(links),
                 "The other items' notebooks lie in DVC's cache and, after `dvc repro`, "

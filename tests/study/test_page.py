@@ -104,3 +104,20 @@ def test_what_is_missing_is_said_and_stops_nothing(tables):
         found = page.text(PARAMS, given, [])
         assert words.lower() in found.lower(), words
         assert "nan" not in found.lower().replace("nano", ""), words
+
+
+def test_parameters_that_differ_from_the_papers_are_named(tmp_path):
+    shipped = (page.ROOT / "profiles/paper.yaml").read_text("utf-8")
+    (tmp_path / "profiles").mkdir()
+    (tmp_path / "profiles/paper.yaml").write_text(shipped, "utf-8")
+    mine = shipped.replace("channels: 256 ", "channels: 64 ").replace("study: mvtec ", "study: x ")
+    (tmp_path / "params.yaml").write_text(mine, "utf-8")
+    title, table = page.budget(tmp_path)
+    assert title.endswith("differ from the paper's") and len(table.splitlines()) == 3
+    assert [cell.strip() for cell in table.splitlines()[2].split("|")[1:4]] == [
+        "`segmentation.channels`",
+        "256",
+        "64",
+    ]
+    (tmp_path / "params.yaml").write_text(shipped, "utf-8")
+    assert page.budget(tmp_path) == []
