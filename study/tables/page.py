@@ -38,7 +38,8 @@ def protocol(params):
         f"{counted(len(params.seeds), 'seed')}, "
         f"{student.steps} student steps of {student.batch_size} images and {segmentation.steps} "
         f"segmentation steps of {segmentation.batch_size}, teacher {params.teacher.backbone}; "
-        f"last step, nothing chosen on test. Device: {device_name()}. Python {platform.python_version()}, "
+        f"last step, nothing chosen on test. Device: {device_name()}. "
+        f"Python {platform.python_version()}, "
         + ", ".join(f"{name} {version(name)}" for name in PACKAGES)
         + "."
     )
