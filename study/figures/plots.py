@@ -1,6 +1,6 @@
 """One function per figure, each returns a matplotlib Figure; the caller shows, saves or closes it.
 
-One style, seaborn's colour-blind palette; a marker, line style or hatch doubles every colour, so
+One style, seaborn's colour-blind palette; a line style, hatch or name doubles every colour, so
 that the figures survive a grey print. Images are `(H, W, C)` or `(H, W)`, uint8 or 0..1.
 """
 
@@ -21,7 +21,8 @@ CURVES = {
     "precision_recall": ("precision-recall", "recall", "precision"),
     "pro": ("PRO", "false-positive rate", "mean coverage"),
 }
-# seaborn's palette and, as matplotlib ships it, its look: importing seaborn itself takes seconds.
+# seaborn's palette and, as matplotlib ships it, its look. Importing seaborn takes seconds, and
+# training notebooks import this module: only the figures that seaborn draws import it.
 COLOURS = [to_rgb(x) for x in ["#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#ca9161"]]
 LINES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
 STYLE = style.library["seaborn-v0_8-whitegrid"] | style.library["seaborn-v0_8-paper"]
@@ -214,14 +215,16 @@ def curves(curves_by_label: dict[str, dict]) -> Figure:
 @_styled
 def score_histograms(scores, labels, title: str, threshold: float | None = None) -> Figure:
     """Image scores of good and defective images, each as a share of its own class."""
+    import seaborn
+
     scores, labels = np.asarray(scores), np.asarray(labels)
     figure, ((axis,),) = _grid(1, 1, 4, 2.6)
     bins = np.linspace(scores.min(), scores.max(), 31)
     for label, name, hatch in ((0, "good", None), (1, "defective", "////")):
         chosen = scores[labels == label]
-        style = {"histtype": "stepfilled", "alpha": 0.45, "color": COLOURS[label], "hatch": hatch}
-        weights = np.full(len(chosen), 1 / max(len(chosen), 1))
-        axis.hist(chosen, bins, weights=weights, label=f"{name} ({len(chosen)})", **style)
+        style = {"element": "step", "alpha": 0.45, "color": COLOURS[label], "hatch": hatch}
+        style |= {"stat": "proportion", "label": f"{name} ({len(chosen)})", "ax": axis}
+        seaborn.histplot(x=chosen, bins=bins, **style)
     if threshold is not None:
         axis.axvline(threshold, color="k", ls="--", lw=1, label=f"threshold {threshold:.3g}")
     axis.set(title=title, xlabel="image score", ylabel="share of the class")
@@ -238,45 +241,41 @@ def ablation_points(
     `frame` has the columns of ablations.csv, one row per category, student, map and seed, else
     ValueError; metrics: {column: label}; each `map` of `baseline` is a line at its rows' mean.
     """
+    import seaborn
+
     key = ["category", "student", "map", "seed"]
     if frame.duplicated(key).any():
         raise ValueError(f"several rows for one {' x '.join(key)}; pass real or drawn, not both")
-    categories = list(frame["category"].unique())
     if frame.empty:
         figure, ((axis,),) = _grid(1, 1, 4, 1)
         _say(axis, "no figures on real defects")
         return figure
-    kinds = sorted(frame["map"].unique())
-    rows = [(m, s) for m in kinds for s in frame.loc[frame["map"] == m, "student"].unique()]
+    frame = frame.assign(row=frame["student"].str.replace("_", "-") + ", " + frame["map"])
+    frame, categories = frame.sort_values("map", kind="stable"), list(frame["category"].unique())
+    rows, kinds = frame["row"].unique(), frame["map"].unique()
     size = max(1.7, 3.2 / len(metrics)), 1.1 + 0.18 * len(rows)
     figure, axes = _grid(len(categories), len(metrics), *size, margin=1.7, sharey=True)
     for (row, column), axis in np.ndenumerate(axes):
         category, metric = categories[row], list(metrics)[column]
-        _points(axis, frame[frame["category"] == category], metric, rows)
+        here = frame[(frame["category"] == category) & frame[metric].notna()]
+        shown = {"data": here, "x": metric, "y": "row", "order": rows, "ax": axis}
+        points = {"hue": "map", "hue_order": kinds, "palette": "colorblind", "size": 6}
+        seaborn.stripplot(**shown, **points, alpha=0.7, jitter=False, legend=False)
+        mean = {"marker": "|", "color": "k", "markersize": 12, "markeredgewidth": 1.5}
+        mean |= {"label": "mean of the seeds"}
+        seaborn.pointplot(**shown, **mean, errorbar=None, ls="", legend=False)
         if baseline is not None:
             rivals = baseline[baseline["category"] == category].groupby("map")[metric].mean()
             for number, (name, value) in enumerate(rivals.items(), start=1):
                 style = {"color": "k", "ls": LINES[number], "lw": 1}
                 axis.axvline(value, label=name.replace("_", " "), **style)
-        axis.set(xlabel=metrics[metric], title="" if column else category)
-    axes[0, 0].set_yticks(range(len(rows)), [f"{s.replace('_', '-')}, {m}" for m, s in rows])
-    axes[0, 0].set_ylim(len(rows) - 0.5, -0.5)
+        axis.set(xlabel=metrics[metric], ylabel="", title="" if column else category)
+        axis.xaxis.set_major_locator(plt.MaxNLocator(3))
+        axis.yaxis.grid(visible=True)
+        if here.empty:
+            _say(axis, "not measured")
     _legend_below(figure, axes)
     return figure
-
-
-def _points(axis, frame, metric: str, rows) -> None:
-    """One panel of `ablation_points`: the seeds of each (map, student) on a line of its own."""
-    axis.xaxis.set_major_locator(plt.MaxNLocator(3))
-    for height, (kind, student) in enumerate(rows):
-        values = frame.loc[(frame["map"] == kind) & (frame["student"] == student), metric].dropna()
-        if len(values):
-            number = MAPS.index(kind) if kind in MAPS else len(MAPS)  # all heads look the same
-            style = {"color": COLOURS[number], "marker": "osD"[number]}
-            axis.plot(values, [height] * len(values), label=kind, ls="", alpha=0.7, **style)
-            axis.plot(values.mean(), height, "k|", ms=12, mew=1.5, label="mean of the seeds")
-    if not axis.lines:
-        _say(axis, "not measured")
 
 
 @_styled

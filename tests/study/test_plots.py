@@ -154,9 +154,13 @@ def test_ablation_points():
     ):
         assert text in found
     assert found.count("not measured") == 2
-    assert legend(figure)[-1] == "nearest neighbour"
-    points = [line for line in figure.axes[0].lines if len(line.get_xdata()) == 3]
-    assert len(points) == len(STUDENTS) * len(plots.MAPS) + 1  # the head
+    assert legend(figure) == ["mean of the seeds", "nearest neighbour"]
+    rows = [p for p in figure.axes[0].collections if len(p.get_offsets())]
+    assert len(rows) == len(STUDENTS) * len(plots.MAPS) + 1  # the head
+    assert all(len(row.get_offsets()) == 3 for row in rows)
+    (means, *_) = figure.axes[0].lines
+    plain = frame[(frame.category == "nut") & (frame.student == "plain")]
+    assert means.get_xdata()[0] == pytest.approx(plain[plain["map"] == "cosine"].image_auroc.mean())
     nothing = plots.ablation_points(frame[:0], {})
     assert "no figures on real defects" in texts(nothing)
 
