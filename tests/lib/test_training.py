@@ -266,3 +266,25 @@ def test_images_to_tensors_and_back():
     tensors = devices.to_device(images)
     assert tensors.shape == (2, 1, SIZE, SIZE)
     assert np.array_equal(to_arrays(tensors), images)
+
+
+def test_a_narrow_network_still_tells_strong_from_weak(teacher):
+    """From a prior of 1/2 all last weights of narrow networks turn negative: ties at the top."""
+    rng = np.random.default_rng(0)
+    waves = rng.uniform(0, 6, (12, 1, 1, 1)) + np.linspace(0, 6, SIZE)[:, None, None]
+    smooth = (128 + 60 * np.sin(waves + np.zeros((1, 1, SIZE, 1)))).astype(np.uint8)
+    noise = rng.integers(0, 256, (8, SIZE, SIZE, 1), dtype=np.uint8)
+    chosen = tiny(steps=150, flips=False, rotation={"default": "none"})
+    head = replace(chosen.segmentation, channels=16, prior=0.05, batch_size=4)
+    data = smooth, noise, chosen, "any"
+    student, _ = training.train_student(teacher, *data, "full", 0)
+    network, _ = training.train_segmentation(teacher, student, *data, 0, head)
+    shown = {}
+    for strength in (0.0, 0.25, 1.0):
+        part = smooth.astype(float)
+        part[:, 8:24, 8:24] += strength * (noise[:1, 8:24, 8:24] - part[:, 8:24, 8:24])
+        model = DeSTSeg(teacher, student, network)
+        shown[strength] = anomaly_maps(model, part.round().astype(np.uint8))[1].max(axis=(1, 2))
+    assert (shown[1.0] > shown[0.25]).mean() > 0.9 and (shown[1.0] > shown[0.0]).all()
+    scores = np.concatenate(list(shown.values()))
+    assert (scores == scores.max()).sum() == 1
