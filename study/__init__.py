@@ -1,1 +1,1 @@
-"""What turns the method of lib into a study."""
+"""The study: data, runs, scores, tables, figures and pages around the method in lib."""

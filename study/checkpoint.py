@@ -1,8 +1,9 @@
 """Resume an interrupted training, bit for bit.
 
-A checkpoint lies outside every stage's outputs, in .checkpoints/<item>/, under a name that is a
-hash of all that decides the result. A changed parameter, image or line of code therefore never
-finds it, and starts anew. study/notebook.py removes an item's folder once its notebook is finished.
+A checkpoint is saved outside every stage's outputs, in .checkpoints/<item>/. Its name is a hash of
+everything that decides the result. After a change of a parameter, an image or a line of code, no
+checkpoint matches and training starts anew. study/notebook.py removes an item's folder once its
+notebook is finished.
 """
 
 import hashlib
@@ -26,7 +27,7 @@ FOLDER = ROOT / ".checkpoints"
 
 
 def fingerprint(*parts):
-    """Hash of what decides a training: settings, arrays, state dicts, code, libraries, device."""
+    """Hash of everything that decides a training: settings, arrays, states, code, device."""
     libraries = f"torch {torch.__version__}, timm {version('timm')}"
     digest = hashlib.sha256(f"{libraries}, {device_name()}".encode())
     digest.update(repr(sources.modules(f"import lib.training, {__name__}", __name__)).encode())
@@ -42,10 +43,10 @@ def fingerprint(*parts):
 
 
 class Checkpoint:
-    """One training's file.
+    """The checkpoint file of one training.
 
-    every: least seconds between two writes; large states are written less often, so that no more
-    than SHARE of the time goes into them. 0: after each step.
+    every: minimum seconds between two writes; 0 writes after each step. Large states are written
+    less often, so that writing takes at most SHARE of the time.
     """
 
     SHARE = 0.01
@@ -56,7 +57,7 @@ class Checkpoint:
         self.cost = 0.0  # seconds of the last write
 
     def load(self, name):
-        """The saved state on the CPU, or None; a damaged file is dropped with a message."""
+        """The saved state on the CPU, or None; a damaged file is removed with a message."""
         if not self.path.exists():
             return None
         try:
@@ -65,10 +66,10 @@ class Checkpoint:
                 raise ValueError("its content is not what was written")
             state = torch.load(io.BytesIO(content[32:]), map_location="cpu", weights_only=True)
         except Exception as error:  # a damaged file can raise almost anything
-            print(f"{name}: damaged {self.path.name} dropped ({error})", file=sys.stderr)
+            print(f"{name}: damaged {self.path.name} removed ({error})", file=sys.stderr)
             self.path.unlink(missing_ok=True)
             return None
-        print(f"{name}: going on after step {state['step']}", file=sys.stderr, flush=True)
+        print(f"{name}: resuming after step {state['step']}", file=sys.stderr, flush=True)
         return state
 
     def due(self):
@@ -77,7 +78,7 @@ class Checkpoint:
         return time.monotonic() - self.written >= pause
 
     def save(self, state):
-        """Write `state` beside the file, then put it in its place, so that no half is ever seen."""
+        """Write `state` to a second file and rename it, so that nobody sees half a file."""
         partial, start = self.path.with_suffix(".partial"), time.monotonic()
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -88,7 +89,7 @@ class Checkpoint:
             whole[:32] = hashlib.sha256(whole[32:]).digest()
             partial.write_bytes(whole)
             os.replace(partial, self.path)
-        except (OSError, RuntimeError) as error:  # training goes on without: nothing is lost yet
+        except (OSError, RuntimeError) as error:  # training continues without one
             partial.unlink(missing_ok=True)
             print(f"no checkpoint written: {error}", file=sys.stderr, flush=True)
         self.written = time.monotonic()
@@ -96,10 +97,10 @@ class Checkpoint:
 
 
 class Keeper(training.Keeper):
-    """Resumes a training where an interrupted one was, saves it, and says how it goes.
+    """Resumes an interrupted training, saves it, and shows its progress.
 
-    name: of the network in messages. The rest decides the result, and so names the checkpoint;
-    student: of phase 2, frozen.
+    name: of the network, in messages. The other arguments decide the result, so their hash names
+    the checkpoint. student: the frozen student of phase 2.
     """
 
     SECTIONS = ("arithmetic", "teacher", "augmentation", "corruption", "optimiser")

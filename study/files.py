@@ -1,4 +1,4 @@
-"""What an interrupted run must not leave: half a file, a second run at the same work, an orphan."""
+"""After an interruption: no half-written file, no second run of one item, no orphan process."""
 
 import ctypes
 import errno
@@ -15,10 +15,10 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # disk, quota, `ulimit -f`
 
 @contextmanager
 def whole(path):
-    """Gives a path to write to, which takes the place of `path` at the end: whole or not at all.
+    """Gives a path to write to, which replaces `path` at the end: whole or not at all.
 
-    Either write a file there, or make a folder. The folder above `path` is made. Raises OSError
-    that says so where the disk is full.
+    Write a file there, or make a folder. The folder above `path` is made. If the disk is full, it
+    raises an OSError that says so.
     """
     path = Path(path)
     partial = path.with_name(f".partial-{path.name}")  # numpy and Pillow look at the ending
@@ -41,21 +41,21 @@ def whole(path):
 
 @contextmanager
 def alone(lock, item):
-    """Hold the file `lock`: who still runs `item`, left over from a killed run, ends first."""
+    """Hold the file `lock`; first wait for a process that a killed run left running `item`."""
     lock.parent.mkdir(exist_ok=True)
     with lock.open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            print(f"{item} | another process runs it; waiting for its end", file=sys.stderr)
+            print(f"{item} | another process is running it; waiting until it ends", file=sys.stderr)
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
 def end_with_parent():
-    """Ask the kernel of Linux for SIGTERM when the parent, dvc, dies: no orphan trains on.
+    """Ask Linux for SIGTERM when the parent, dvc, dies, so that no orphan keeps training.
 
-    To be called before slow imports: a parent that dies earlier goes unnoticed.
+    Call it before slow imports, because it does not notice a parent that died earlier.
     """
     if sys.platform == "linux":
         pr_set_pdeathsig = 1

@@ -1,4 +1,4 @@
-"""The declared grid: its items, in chains that can train side by side, and what it costs.
+"""The declared grid: its items, in chains that can train side by side, and its cost.
 
 python -m study.grid run JOBS     train the chains, JOBS of them side by side, for `make study`
 python -m study.grid cost         trainings and steps of the grid
@@ -21,7 +21,7 @@ STAGE = re.compile(r"^(?:Running stage|Stage) '([^']+)'")
 
 
 def items(settings):
-    """Names of all items as logs/timings.csv has them."""
+    """Names of all items, as in logs/timings.csv."""
     names, seeds = settings.categories, settings.seeds
     runs = [f"{c}-{s}-{seed}" for c in names for s in settings.students for seed in seeds]
     found = [f"{stage} {run}" for stage in ("student", "segmentation") for run in runs]
@@ -42,10 +42,10 @@ def networks(settings):
 
 
 def chains(settings):
-    """Stage names in lists: within one each waits for those before it, between them nothing waits.
+    """Lists of stage names. A stage waits for those before it in its list, and for no others.
 
-    One chain is one `dvc` process, for DVC starts slowly. While one chain's item loads its
-    libraries, the items of the others keep the device busy.
+    One chain is one `dvc` process, because DVC starts slowly. While an item of one chain loads its
+    libraries, the items of the other chains keep the device busy.
     """
     for category in settings.categories:
         for student in settings.students:
@@ -56,7 +56,7 @@ def chains(settings):
 
 
 def scoring(settings):
-    """Chains, as of `chains`, of what needs the trained networks of a category and the baseline."""
+    """Chains, as in `chains`, of the baseline and of the stages that need trained networks."""
     for category in settings.categories:
         yield [f"baseline@{category}"]
         yield [f"{stage}@{category}" for stage in ("maps", "evaluation", "pro", "figures")]
@@ -74,7 +74,7 @@ def cost(settings):
 
 
 class Watch:
-    """What the lines of several `dvc repro` say: shown, with the time left of the whole study."""
+    """Shows the lines of several `dvc repro`, with the time left of the whole study."""
 
     def __init__(self, stages, timings, jobs):
         self.study, self.display = Study(stages, timings, jobs), Display()
@@ -100,10 +100,10 @@ class Watch:
 
 
 def reproduce(chain, watch):
-    """`dvc repro` of one chain; what fails here is reported again by the `dvc repro` of it all.
+    """`dvc repro` of one chain; the final `dvc repro` reports what failed here again.
 
-    DVC waits three seconds for its repository's lock, which another chain may hold for longer while
-    it starts: such a refusal costs nothing and is tried again.
+    DVC waits three seconds for its repository's lock. Another chain may hold it for longer while
+    it starts. Such a refusal costs nothing, so the chain is started again.
     """
     command = [sys.executable, "-m", "dvc", "repro", "-s", *chain]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}

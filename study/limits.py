@@ -1,4 +1,4 @@
-"""Say that something will not fit in memory before hours go into it, not after."""
+"""Check that something fits in memory before hours of work go into it."""
 
 import resource
 from pathlib import Path
@@ -7,9 +7,9 @@ MEMINFO, GROUPS = Path("/proc/meminfo"), Path("/sys/fs/cgroup")
 
 
 def free():
-    """Bytes that this process can still take: of the machine, its control groups and `ulimit -v`.
+    """Bytes that this process can still use: by the machine, its control groups and `ulimit -v`.
 
-    Infinite where nothing says so, as on other systems than Linux.
+    Infinite where no limit is known, for example on systems other than Linux.
     """
     return min(_of_machine(), *_of_groups(), _of_limit())
 
@@ -19,7 +19,7 @@ def check_memory(needed, what):
     if needed > (left := free()):
         raise MemoryError(
             f"{what}: needs {needed / 1e9:.2f} GB of memory, {left / 1e9:.2f} GB are free; lower "
-            "dataset.image_size, run fewer items side by side (make study JOBS=1), or take a "
+            "dataset.image_size, run fewer items side by side (make study JOBS=1), or use a "
             "larger machine"
         )
 
@@ -33,7 +33,7 @@ def _of_machine():
 
 
 def _of_groups():
-    """What each control group (version 2) from the process's own up to the root leaves."""
+    """Free bytes of each control group (version 2), from the process's own up to the root."""
     try:
         own = Path("/proc/self/cgroup").read_text().rpartition("0::/")[2].strip()
     except OSError:

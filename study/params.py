@@ -32,7 +32,7 @@ WORDS = ("y", "n", "yes", "no", "on", "off", "true", "false", "null", "none", "n
 
 
 def is_name(text):
-    """A name becomes a folder, a cell of tables and a value on command lines."""
+    """Check a name: it names a folder, fills table cells and stands on command lines."""
     return re.fullmatch("[A-Za-z][A-Za-z0-9_]{0,63}", text) and text.lower() not in WORDS
 
 
@@ -45,7 +45,7 @@ def check_name(name):
 
 
 def check_category(name):
-    """A category's name is also that of its folder."""
+    """Check a category: its name is also the name of its folder."""
     try:
         return check_name(name)
     except ValueError as error:
@@ -59,7 +59,7 @@ Category = Annotated[str, AfterValidator(check_category)]
 Input = Literal["product", "concatenated", "distance"]
 Schedule = Literal["constant", "cosine"]
 Levels = Annotated[tuple[Number, ...], Field(min_length=1, max_length=3)]
-GET = "; `make mvtec` fetches what the paper's profile needs, data/README.md says what goes where"
+GET = "; `make mvtec` downloads the files of the paper's profile, data/README.md shows the folders"
 section = dataclass(frozen=True, config=ConfigDict(extra="forbid", strict=True))
 
 
@@ -223,11 +223,11 @@ class Params:
         if (textures := self.textures).source == "folder" and not (ROOT / textures.root).is_dir():
             raise ValueError(f"textures.root: there is no folder {textures.root!r}{GET}")
         if not (ROOT / textures.root).exists():  # DVC watches it in any case
-            raise ValueError(f"textures.root: there is no {textures.root!r}; take requirements.txt")
+            raise ValueError(f"textures.root: there is no {textures.root!r}; use requirements.txt")
         if self.headline not in self.students:
-            raise ValueError(f"headline: {self.headline!r} is none of the students")
+            raise ValueError(f"headline: {self.headline!r} is not one of the students")
         if taken := {"method", *self.students} & self.heads.keys():
-            raise ValueError(f"heads: {min(taken)!r} names a student or the method; take another")
+            raise ValueError(f"heads: {min(taken)!r} names a student or the method; rename it")
         if textures.min_side > textures.max_side:
             raise ValueError(f"textures.min_side: {textures.min_side} is above max_side")
         named = re.match("(timm|random)$|package:", self.teacher.weights)
@@ -238,7 +238,7 @@ class Params:
         return self
 
     def check_data(self):
-        """ValueError for a folder of images that neither exists nor will be exported."""
+        """ValueError for an image folder that does not exist and that no stage will export."""
         root = self.dataset.root
         if root.startswith("~"):  # DVC would look for a folder of this name
             raise ValueError(f"dataset.root: write {root!r} out: {Path(root).expanduser()}")
@@ -262,20 +262,20 @@ def check_once(key, values):
 def load(path=None):
     """Read and check a params file (default: the repository's params.yaml) into `Params`.
 
-    Raises ValueError: a line for each fault names the file, the key and the value.
+    Raises ValueError with one line for each fault, which names the file, the key and the value.
     """
     path = Path(path or ROOT / "params.yaml")
     try:
         text = path.read_text(encoding="utf-8")
         yaml = YAML(typ="safe", pure=True)  # as DVC reads it
         raw = yaml.load(text)
-        # Nine aliases of nine aliases of ... fill the memory once they are written out.
+        # Nested aliases would fill the memory when they are expanded.
         if aliases := [event for event in yaml.parse(text) if isinstance(event, AliasEvent)]:
             raise ValueError(f"aliases (*{aliases[0].anchor}) are not allowed")
-        # As JSON, so that strict checking takes a list for a tuple and still no text for a number.
+        # As JSON: strict checking then accepts a list for a tuple, but still no text for a number.
         loaded = TypeAdapter(Params).validate_json(json.dumps(raw, default=refuse))
     except ValidationError as error:
-        # A list with a wrong item is also reported as too short: the item's message is enough.
+        # pydantic also reports a list with a wrong item as too short; the item's message is enough.
         inner = {e["loc"][:-1] for e in error.errors()}
         faults = [e for e in error.errors() if e["type"] != "too_short" or e["loc"] not in inner]
         raise ValueError("\n".join(describe(path.name, e) for e in faults)) from None
@@ -292,12 +292,12 @@ def load(path=None):
 
 
 def refuse(value):
-    """TypeError for a value that YAML has and JSON has not, such as a date."""
+    """TypeError for a value that YAML knows and JSON does not, such as a date."""
     raise TypeError(f"{value} is a {type(value).__name__} to YAML; write it in quotes")
 
 
 def describe(name, error):
-    """One line on one fault that pydantic found."""
+    """One line for one fault that pydantic found."""
     key = ".".join(map(str, error["loc"])) or "the file"
     message = error["msg"].removeprefix("Value error, ")
     if error["type"] == "missing":

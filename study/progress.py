@@ -1,7 +1,7 @@
-"""How far long work is: a line that updates in a terminal, plain lines in a log; live curves.
+"""Progress: a line that updates in a terminal, plain lines in a log, and live curves.
 
-A training says a line fifty times (`Steps`). study/notebook.py passes lines on behind the item's
-name, study/grid.py adds what is left of the study; `Display` shows them. Nothing here changes a
+A training prints fifty lines (`Steps`). study/notebook.py puts the item's name before them,
+study/grid.py adds the time left of the study, and `Display` shows them. Nothing here changes a
 result, so no stage depends on it.
 """
 
@@ -22,9 +22,9 @@ NOTEBOOKS = {"heads": "segmentation"}
 
 
 class Steps:
-    """Says how a training goes on stderr, and to TensorBoard if `running.live_log` says so.
+    """Reports a training on stderr, and to TensorBoard if `running.live_log` asks for it.
 
-    Starts its clock when made; `first`: steps that an interrupted run had already done.
+    Its clock starts when it is made. first: steps that an interrupted run had already done.
     """
 
     def __init__(self, name, steps, batch_size, live_log="none", first=0):
@@ -32,7 +32,7 @@ class Steps:
         self.writer, self.start = live_writer(live_log, name), time.monotonic()
 
     def say(self, step, loss):
-        """One line: step, loss, images a second, time left."""
+        """One line: step, loss, images per second, time left."""
         taken = max(time.monotonic() - self.start, 1e-9)
         speed = (step - self.first) * self.batch_size / taken
         left = (self.steps - step) * self.batch_size / speed
@@ -54,7 +54,7 @@ def live_writer(live_log, name):
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise ImportError(
-            "live_log: tensorboard needs a package that the study does without: "
+            "live_log: tensorboard needs a package that is not installed: "
             "`pip install tensorboard`, or set running.live_log: none in params.yaml"
         ) from error
     return SummaryWriter(LOGS / "live" / os.environ.get("STUDY_ITEM", name))
@@ -69,9 +69,9 @@ def duration(seconds):
 
 
 class Display:
-    """Shows lines of several items. Steps of trainings share one last line of a terminal.
+    """Shows lines of several items. In a terminal, all trainings share the last line.
 
-    Elsewhere, as in a log, every line is printed as it comes. Threads may share it.
+    Elsewhere, such as in a log, every line is printed. Threads may share one Display.
     """
 
     def __init__(self, stream=None):
@@ -80,7 +80,7 @@ class Display:
         self.current, self.lock = {}, threading.Lock()
 
     def show(self, item, line, rest=""):
-        """Show `item | line`; rest: what to say of the study behind the steps of its items."""
+        """Show `item | line`; rest: text on the whole study, shown after the steps of its items."""
         text = f"{item} | {line}" if item else line
         with self.lock:
             if not (found := STEP.search(line)):
@@ -95,7 +95,7 @@ class Display:
             print(f"\r\x1b[K{status[:width]}", end="", file=self.stream, flush=True)
 
     def end(self, item):
-        """The item is over: its steps leave the line."""
+        """The item is finished; remove its steps from the line."""
         with self.lock:
             if self.current.pop(item, None) and self.updates and not self.current:
                 print("\r\x1b[K", end="", file=self.stream, flush=True)
@@ -106,7 +106,7 @@ class Display:
 
 
 class Study:
-    """Time left of a list of stages that run `jobs` side by side, from how long their like took.
+    """Time left of stages that run `jobs` side by side, from the times of similar stages.
 
     timings: [(notebook, item, seconds)] of earlier runs, as in logs/timings.csv.
     """
@@ -118,7 +118,7 @@ class Study:
             self.known[item] = self.known[Path(notebook).stem] = seconds
 
     def seconds(self, stage):
-        """What this stage took last, or another of its kind; None if none ever ran."""
+        """Seconds of this stage's last run, or of another stage of its kind; None without runs."""
         kind, _, key = stage.partition("@")
         kind = NOTEBOOKS.get(kind, kind)
         items = (f"{kind} {key}", f"{kind}-{key}", kind)
@@ -130,7 +130,7 @@ class Study:
         self.running[stage] = now
 
     def ends(self, stage, now):
-        """The stage is over, or was skipped; what it took is the newest estimate of its kind."""
+        """The stage has finished or was skipped; its time is the newest estimate of its kind."""
         self.waiting.pop(stage, None)
         if (start := self.running.pop(stage, None)) is not None:
             kind = stage.partition("@")[0]

@@ -1,6 +1,6 @@
-"""`make record`: write down which commit, device, versions and wall time a finished run had.
+"""`make record`: write down the commit, device, versions and wall time of a finished run.
 
-Wall time differs between equal runs, so it is no stage's output: it would make each run look new.
+Wall time differs between equal runs. As the output of a stage it would make each run look new.
 """
 
 import subprocess
@@ -16,10 +16,10 @@ from study.tables.format import markdown
 
 
 def wall_time(timings, study_items, pause=60):
-    """Seconds of each stage, summed, and of the whole run, by the last run of each item.
+    """Seconds of each stage, summed, and of the whole run, from the last run of each item.
 
-    timings: logs/timings.csv. Items may run side by side; a gap of over `pause` seconds, as before
-    a later rerun of some stages, does not count.
+    timings: logs/timings.csv. Items may run side by side. A gap of more than `pause` seconds does
+    not count, for example before a later rerun of some stages.
     """
     last = timings.drop_duplicates("item", keep="last")
     last = last[last["item"].isin(study_items)].sort_values("start")
@@ -34,7 +34,7 @@ def wall_time(timings, study_items, pause=60):
 
 
 def profile():
-    """The file of profiles/ that params.yaml is a copy of; a run of anything else is nobody's."""
+    """The file of profiles/ that equals params.yaml; other parameters cannot be reproduced."""
     content = (ROOT / "params.yaml").read_bytes()
     for path in sorted((ROOT / "profiles").glob("*.yaml")):
         if path.read_bytes() == content:
@@ -43,10 +43,10 @@ def profile():
 
 
 def record(settings, commit, timings, fingerprint):
-    """Text of reports/<study>/run.md; fingerprint: that of the run's ablations.csv."""
+    """Text of reports/<study>/run.md; fingerprint: of the run's ablations.csv."""
     needed = grid.items(settings)
     if unknown := sorted(set(needed) - set(timings["item"])):
-        raise ValueError(f"logs/timings.csv knows no run of {unknown[0]} here; run dvc repro first")
+        raise ValueError(f"logs/timings.csv has no run of {unknown[0]}; run dvc repro first")
     stages, wall = wall_time(timings, needed)
     stages.columns = ["items", "seconds"]
     return "\n\n".join(

@@ -1,7 +1,7 @@
-"""One category of a benchmark as arrays, and what the notebook `dataset` says of it.
+"""One category of a data set as arrays, and the checks of the notebook `dataset`.
 
-The stage `dataset` writes two files: training reads the good images alone, so that a new test image
-or mask retrains nothing; maps, evaluation and figures read the held-out images.
+The stage `dataset` writes two files. Training reads the good images alone, so a new test image or
+mask retrains nothing. Maps, evaluation and figures read the held-out images.
 """
 
 from dataclasses import dataclass, fields, replace
@@ -27,12 +27,12 @@ class Category:
     names: np.ndarray  # str (N,), file name, unique
     splits: np.ndarray  # str (N,), train, validation or test
     drawn: np.ndarray  # bool (N,), True for synthetic defects
-    notes: tuple[str, ...]  # what was left out or is missing, in sentences
+    notes: tuple[str, ...]  # sentences on what was left out or is missing
 
     def save(self, folder: Path) -> None:
         """Write train.npy (the images to train on) and held_out.npz (for `load`) to `folder`.
 
-        Equal content gives equal bytes; a half-written file never shows.
+        Equal content gives equal bytes. No half-written file is ever visible.
         """
         with whole(folder / "train.npy") as partial:
             np.save(partial, self.training_images())
@@ -84,8 +84,8 @@ def entry(image, mask, defect: str, name: str, split: str, drawn: bool = False) 
 def near_duplicates(category: Category, threshold: float) -> list[tuple[str, str, float]]:
     """Pairs (training image, held-out image, similarity), most similar first; not drawn copies.
 
-    Similarity is the correlation (-1..1) of 16x16 thumbnails less the mean training thumbnail, all
-    at unit contrast: aligned parts look alike, and only what sets an image apart counts.
+    Similarity is the correlation (-1..1) of 16x16 thumbnails after the mean training thumbnail is
+    subtracted. Aligned parts look alike, so only the difference from their mean counts.
     """
     grey = category.images.mean(axis=-1).astype(np.uint8)
     tiny = [np.asarray(Image.fromarray(i).resize((16, 16), Image.Resampling.BOX)) for i in grey]

@@ -2,7 +2,7 @@
 
 ELPV labels whole cells, so pixel metrics need defects whose pixels are known.
 Each kind is vector geometry times a darkening factor. Nothing is shared with the training
-corruption (no noise field, no textures): a network cannot score here by having learnt its own
+corruption (no noise field, no textures), so a network cannot score by recognising the training
 generator.
 """
 
@@ -14,7 +14,7 @@ from skimage.draw import polygon2mask
 from study.data.category import entry
 
 KINDS = ("crack", "inactive", "finger", "spot")
-VISIBLE = 0.9  # a pixel belongs to the defect where it keeps less than this share of its intensity
+VISIBLE = 0.9  # a pixel belongs to the defect if it keeps less than this share of its intensity
 OVERSAMPLING = 4  # sub-pixels per side that give polygons antialiased borders
 
 
@@ -75,7 +75,7 @@ def _walk(start: np.ndarray, heading: float, length: float, rng) -> np.ndarray:
 
 
 def _crack(height: int, width: int, rng) -> np.ndarray:
-    """A thin dark line, mostly oblique as silicon cleaves, half of the time with a branch."""
+    """A thin dark line, mostly oblique as silicon cleaves; half of the lines have a branch."""
     side = min(height, width)
     heading = rng.choice([1, 3, 5, 7]) * np.pi / 4 + rng.normal(0, 0.3)
     start = rng.uniform(0.2, 0.8, 2) * (height, width)

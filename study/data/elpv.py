@@ -2,9 +2,9 @@
 
     python -m study.data.elpv CATEGORY
 
-leaves data/elpv/<category>/{train,validation,test}/{good,defective}/*.png, with the package's own
-files: grey images of 300x300 pixels of single solar cells. Only cells that are surely good (defect
-probability 0) or surely defective (1) are taken. ELPV has no masks.
+writes data/elpv/<category>/{train,validation,test}/{good,defective}/*.png, from the package's
+files: grey images of single solar cells, 300x300 pixels. Only cells that are surely good (defect
+probability 0) or surely defective (1) are exported. ELPV has no masks.
 """
 
 import shutil
@@ -26,11 +26,11 @@ params.yaml. {unsure} cells of uncertain label were left out: {third} with defec
 
 
 def export(settings, category: str, target: Path) -> None:
-    """Write one of TYPES to the folder `target`, all of it or nothing.
+    """Write one of TYPES to the folder `target`, whole or not at all.
 
-    `settings` is the `elpv` section of params.yaml. Raises ValueError where a split stays empty.
+    `settings` is the `elpv` section of params.yaml. Raises ValueError if a split is empty.
     """
-    import elpv_dataset  # only here: no other data set needs the package
+    import elpv_dataset  # imported here, because no other data set needs the package
 
     # The package's load_dataset decodes all 2,624 cells and gives no names: its table is read here.
     data = Path(elpv_dataset.__file__).parent / "data"

@@ -1,11 +1,11 @@
-"""Get what the paper's profile needs and no package brings.
+"""Download the files of the paper's profile that no package contains.
 
     python -m study.data.fetch
 
-is `make mvtec`: MVTec AD's archive, DTD and the ImageNet weights of ResNet-18 go into downloads/,
-and the archive is unpacked to data/mvtec. What is there is not downloaded or unpacked again. A
-download that was cut off is resumed. The archive is verified before it is unpacked, so one that was
-put there by hand is as good. No stage of the pipeline calls this: runs talk to no server.
+is `make mvtec`. It puts MVTec AD's archive, DTD and the ImageNet weights of ResNet-18 into
+downloads/ and unpacks the archive to data/mvtec. It does not repeat what is already there, and it
+resumes an interrupted download. It verifies the archive before it unpacks it, so you may also put
+the archive there by hand. No stage of the pipeline calls this: runs contact no server.
 """
 
 import errno
@@ -58,7 +58,7 @@ def verify(path: Path, size: int, sha256: str) -> None:
 
 
 def progress(what: str, total: int, done: int = 0) -> tqdm:
-    """A tqdm bar over `total` bytes on stderr: one line kept up to date, in a log some lines."""
+    """A tqdm bar over `total` bytes on stderr: one line in a terminal, a few lines in a log."""
     bar = {"desc": what, "total": total, "initial": done, "unit": "B", "unit_scale": True}
     if sys.stderr.isatty():
         return tqdm(**bar, dynamic_ncols=True)
@@ -67,7 +67,7 @@ def progress(what: str, total: int, done: int = 0) -> tqdm:
 
 
 class _Lines(io.TextIOBase):
-    """Makes a line of each of tqdm's updates, which begin with a carriage return."""
+    """Turns each of tqdm's updates, which begin with a carriage return, into a line."""
 
     def write(self, text: str) -> None:
         if text.strip():
@@ -75,11 +75,11 @@ class _Lines(io.TextIOBase):
 
 
 def download(addresses: tuple[str, ...], path: Path, size: int, sha256: str) -> None:
-    """Put the file of `size` bytes and this SHA-256 at `path`, from the first address that has it.
+    """Download the file of `size` bytes and this SHA-256 to `path`, from the first good address.
 
-    What has come lies in `<path>.part` until it is complete and verified; another call resumes it.
-    Raises ValueError where another file lies at `path` already, OSError where the disk is full or
-    no address gives the file: the message then says why and how to get it by hand.
+    The download stays in `<path>.part` until it is complete and verified; another call resumes it.
+    Raises ValueError if another file is already at `path`. Raises OSError if the disk is full or no
+    address gives the file; the message says why and how to get it by hand.
     """
     if path.exists():
         try:
@@ -90,7 +90,7 @@ def download(addresses: tuple[str, ...], path: Path, size: int, sha256: str) -> 
     path.parent.mkdir(parents=True, exist_ok=True)
     part, faults = path.with_name(f"{path.name}.part"), []
     if _size(part) > size:
-        print(f"{part}: larger than the whole file, started again", file=sys.stderr)
+        print(f"{part}: larger than the whole file, starting again", file=sys.stderr)
         part.unlink()
     if shutil.disk_usage(path.parent).free < size - _size(part):
         needed = f"{(size - _size(part)) / 1e9:.1f} GB"
@@ -118,20 +118,20 @@ def _size(path: Path) -> int:
 
 
 def _complete(address: str, part: Path, size: int) -> None:
-    """Append what `part` lacks of `size` bytes; after an interruption again, if more had come."""
+    """Append the missing bytes to `part`; retry after an interruption if it had progressed."""
     while (have := _size(part)) < size:
         try:
             _append(address, part, size)
         except requests.RequestException as error:
             if _size(part) <= have:
                 raise
-            print(f"interrupted ({error}), going on", file=sys.stderr)
+            print(f"interrupted ({error}), resuming", file=sys.stderr)
         if _size(part) <= have:
             raise ValueError(f"the answer ended after {_size(part)} of {size} bytes")
 
 
 def _append(address: str, part: Path, size: int) -> None:
-    """One request for the bytes behind `part`, or for all where the server knows no ranges."""
+    """One request for the bytes after `part`, or for all if the server knows no ranges."""
     have = _size(part)
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
     with requests.get(address, headers=headers, stream=True, timeout=(15, 60)) as answer:
@@ -153,7 +153,7 @@ def _append(address: str, part: Path, size: int) -> None:
 def unpack(path: Path, target: Path) -> None:
     """Unpack a verified tar archive to the folder `target`: whole, or not at all.
 
-    An existing `target` is left alone. Raises OSError where the disk is full, and tarfile's errors
+    An existing `target` is not changed. Raises OSError if the disk is full, and tarfile's errors
     for members that would lead out of `target`.
     """
     if target.exists():
@@ -175,7 +175,7 @@ def unpack(path: Path, target: Path) -> None:
 
 
 def mvtec() -> str:
-    """MVTec AD's archive, verified, and its images, unpacked; returns where they lie."""
+    """Download, verify and unpack MVTec AD; returns a line that says where it is."""
     there = MVTEC.exists()
     download(ADDRESSES, DOWNLOADS / NAME, SIZE, SHA256)
     unpack(DOWNLOADS / NAME, MVTEC)
@@ -184,7 +184,7 @@ def mvtec() -> str:
 
 
 def dtd() -> str:
-    """The Describable Textures Dataset through torchvision, complete; returns where it lies."""
+    """Download the Describable Textures Dataset through torchvision; returns its folder."""
     import_torchvision()
     from torchvision.datasets import DTD
 
@@ -202,7 +202,7 @@ def dtd() -> str:
 
 
 def resnet18() -> str:
-    """torchvision's ImageNet weights of ResNet-18 (IMAGENET1K_V1); returns their file."""
+    """Download torchvision's ImageNet weights of ResNet-18 (IMAGENET1K_V1); returns the file."""
     import_torchvision()
     import torch
     from torchvision.models import ResNet18_Weights
@@ -223,7 +223,7 @@ def resnet18() -> str:
 
 
 def main() -> int:
-    """Get all three, whatever fails in between; returns the exit status."""
+    """Download all three, even if one fails; returns the exit status."""
     print(LICENCES, flush=True)
     failed = 0
     for get in (mvtec, dtd, resnet18):
@@ -240,4 +240,4 @@ if __name__ == "__main__":
     try:
         sys.exit(main())
     except KeyboardInterrupt:
-        sys.exit("\ninterrupted; `make mvtec` goes on from here")
+        sys.exit("\ninterrupted; `make mvtec` resumes from here")

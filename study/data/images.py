@@ -1,7 +1,7 @@
-"""Image and mask files as arrays: which files are images, how they are read, what is refused.
+"""Image and mask files as arrays: what counts as an image, how it is read, what is refused.
 
-A file is decoded whole to 8 bits, as viewers show it, and resized bilinearly with antialiasing,
-without keeping its aspect. Errors name the file and say what to do.
+A file is decoded to 8 bits, as viewers show it, and resized bilinearly with antialiasing. Its
+aspect ratio is not kept. Errors name the file and say what to do.
 """
 
 import functools
@@ -21,14 +21,14 @@ ORIENTATION = 0x0112  # a tag; Pillow 13 turns a TIFF that has it twice
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a file or folder has a name that nobody gave it: a dot file or a system file."""
+    """Whether this is a dot file or a file that the system made."""
     return name.startswith(".") or name.lower() in SYSTEM_FILES
 
 
 def check_links(root: Path, paths: list[Path]) -> None:
-    """Raise ValueError for a link that leads out of `root`: data is not trusted that far.
+    """Raise ValueError for a link that leads out of `root`; data is not trusted to do that.
 
-    Links into DVC's cache are trusted. DVC makes them where `cache.type` is symlink.
+    Links into DVC's cache are trusted: DVC makes them if `cache.type` is symlink.
     """
     for path in paths:
         real = path.resolve()
@@ -41,7 +41,7 @@ def check_links(root: Path, paths: list[Path]) -> None:
 
 @functools.cache
 def dvc_cache() -> Path:
-    """The folder of DVC's cache of this repository. DVC is slow to import, so only links ask."""
+    """The folder of this repository's DVC cache. DVC is slow to import, so only links need it."""
     from dvc.repo import Repo
 
     with Repo(str(ROOT)) as repo:
@@ -51,7 +51,7 @@ def dvc_cache() -> Path:
 def read_image(file: Path | BinaryIO, channels: int) -> Image.Image:
     """Decode a whole file to 8-bit grey (`channels` 1, luminance) or RGB (3), without alpha.
 
-    The image is turned as its EXIF data say. 16-bit grey is divided by 257. Raises ValueError for
+    The image is rotated as its EXIF data say. 16-bit grey is divided by 257. Raises ValueError for
     a file that cannot be decoded or that holds several pictures.
     """
     return _decode(file).convert("L" if channels == 1 else "RGB")
@@ -60,7 +60,7 @@ def read_image(file: Path | BinaryIO, channels: int) -> Image.Image:
 def read_mask(file: Path) -> Image.Image:
     """Decode a mask to 8-bit grey: white on the defect, black elsewhere, grey along soft edges.
 
-    Raises ValueError like `read_image`, and for a mask whose meaning we would have to guess.
+    Raises ValueError like `read_image`, and for a mask whose meaning is not clear.
     """
     image, problem = _decode(file), ""
     if "A" in image.mode and image.getchannel("A").getextrema()[0] < 255:

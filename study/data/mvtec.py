@@ -1,4 +1,4 @@
-"""A data set is a folder in MVTec AD's layout, and this is its one reader.
+"""The one reader of data sets: folders in MVTec AD's layout.
 
     <root>/<category>/train/good/*.png
                       test/{good,<defect>}/*.png
@@ -86,7 +86,7 @@ def load_category(dataset, category: str) -> Category:
 
 
 def images_and_masks(base: Path, ignore: Sequence[str]) -> list[tuple[Path, Path | None]]:
-    """Each image of the category folder `base` with its mask or None.
+    """Each image of the category folder `base`, with its mask or None.
 
     Training images come first, then validation and test, each by defect. Raises ValueError
     without training images, for files that are no images and for masks that fit no image.
@@ -106,7 +106,7 @@ def images_and_masks(base: Path, ignore: Sequence[str]) -> list[tuple[Path, Path
 
 
 def _list_images(base: Path, ignore: Sequence[str]) -> dict[tuple[str, str], list[Path]]:
-    """Image files by part and defect, sorted. ValueError names everything that is no image."""
+    """Image files by part and defect, sorted. ValueError names every file that is no image."""
 
     def entries(folder):
         for path in sorted(folder.iterdir()) if folder.is_dir() else []:
@@ -139,14 +139,14 @@ def _list_images(base: Path, ignore: Sequence[str]) -> dict[tuple[str, str], lis
 
 
 def _check_name(path: Path) -> None:
-    """Line breaks and bytes that are no UTF-8 would break tables that are written hours later."""
+    """Refuse line breaks and bytes that are not UTF-8: they would break tables hours later."""
     name = f"{path.parent.name}{path.name}"
     if any(unicodedata.category(sign) in ("Cc", "Cs") for sign in name):
         raise ValueError(f"{str(path)!r}: a name with characters that no table holds; rename it")
 
 
 def _problem(path: Path) -> str | None:
-    """Why a file is not read as an image; None for one that is."""
+    """Why a file is not read as an image; None if it is."""
     if path.is_symlink() and not path.exists():
         return "a link that leads nowhere"
     if path.is_dir():
@@ -218,7 +218,7 @@ def _check_test(base: Path, rows: list[dict]) -> None:
 
 
 def _check_black(base: Path, pairs, rows: list[dict]) -> None:
-    """ValueError if no mask on disk marks a pixel: then the masks were exported wrongly."""
+    """ValueError if no mask on disk marks a pixel: the masks were exported wrongly."""
     both = zip(pairs, rows, strict=True)
     masks = [mask for (_, mask), row in both if mask and row["labels"]]
     if masks and not any(read_mask(mask).getextrema()[1] for mask in masks):

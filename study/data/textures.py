@@ -47,9 +47,9 @@ def load_textures(textures, image_size: int, channels: int) -> np.ndarray:
 
 
 def find_images(root: Path) -> list[Path]:
-    """Images at any depth below `root`, sorted, without hidden ones; says how many files are none.
+    """Images at any depth below `root`, sorted, without hidden ones; prints how many are not.
 
-    Raises FileNotFoundError, and ValueError for a link out of `root` and what is no plain file.
+    Raises FileNotFoundError, and ValueError for a link out of `root` or anything but a file.
     """
     found = [path for path in root.rglob("*") if not path.is_dir()]
     found = [path for path in found if not any(map(is_hidden, path.relative_to(root).parts))]
@@ -57,9 +57,9 @@ def find_images(root: Path) -> list[Path]:
     if not paths:
         raise FileNotFoundError(f"textures.root {root}: no images below this folder")
     for path in paths:
-        if not path.is_file():  # reading a pipe would wait for ever
+        if not path.is_file():  # reading a pipe would never end
             raise ValueError(f"{path}: a link that leads nowhere, or no plain file; remove it")
     check_links(root, paths)
     if others := len(found) - len(paths):
-        print(f"{others} files below textures.root are no images and not used.")
+        print(f"{others} files below textures.root are not images and are not used.")
     return paths

@@ -1,4 +1,4 @@
-"""Means over categories and seeds, and how sure they are: over seeds, and over test images."""
+"""Means over categories and seeds, with intervals over seeds and over test images."""
 
 import numpy as np
 from scipy.special import stdtrit
@@ -24,9 +24,9 @@ def images_interval(draws, confidence=0.95):
 
 
 class Scores:
-    """What the rows of a table say in one metric, in percent: {row: {(category, seed): score}}.
+    """The scores of a table's rows in one metric, in percent: {row: {(category, seed): score}}.
 
-    Rows (student, map) are of real defects, or of drawn ones where no real ones have the metric.
+    Rows (student, map) are on real defects, or on drawn ones if no real ones have the metric.
     """
 
     def __init__(self, frame, metric, draws):
@@ -44,10 +44,10 @@ class Scores:
             self.benchmarks[category] = benchmark
 
     def estimate(self, one, other=None, only=()):
-        """Of a row, or of its difference from another, where both were measured.
+        """Estimate a row, or its difference from another if both were measured.
 
         Returns ({seed: mean over the categories}, interval over images, categories), or None. Only
-        seeds that every category has count; only: the categories, if not all.
+        seeds that every category has are used; only: the categories, if not all.
         """
         scores, less = self.rows.get(one, {}), self.rows.get(other, {})
         shared = dict.fromkeys(key for key in scores if other is None or key in less)

@@ -194,7 +194,7 @@ def aftermath(kill, log):
     waited = " (waited for the one left over)" if "another process runs it" in log else ""
     stage = re.escape(kill.stage)
     runs = re.findall(rf"Running stage '{stage}'(.*?)(?=Running stage '|\Z)", log, re.DOTALL)
-    if resumed := re.search(r"going on after step (\d+)", "".join(runs)):
+    if resumed := re.search(r"resuming after step (\d+)", "".join(runs)):
         return f"went on after step {resumed[1]}{waited}"
     if runs:
         return f"ran from its start{waited}"

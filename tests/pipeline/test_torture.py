@@ -11,7 +11,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(finished, tmp_path, monkeypatch)
     clone = copy_of_repository(tmp_path / "study")
     make_tiny(clone)
     # The kernel that the second kill leaves behind trains on for a second, who knows how far.
-    schedule = ["full step 20/200", "full step 40/200", "full: going on after step", 3.0]
+    schedule = ["full step 20/200", "full step 40/200", "full: resuming after step", 3.0]
     kills, _ = torture.torture(clone, [f"segmentation@{ITEM}"], schedule)
     assert [kill.victim for kill in kills] == ["kernel", "papermill", "dvc", "kernel"]
     assert {kill.stage for kill in kills[:3]} == {f"student@{ITEM}"}

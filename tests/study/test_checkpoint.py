@@ -107,7 +107,7 @@ def test_a_killed_training_goes_on_to_the_same_bits(train, folder, phase, rules,
     assert train.steps == STEPS - KILLED_AT and same(resumed, whole)
     assert [step for step, _ in resumed[1]] == list(range(1, STEPS + 1))
     said = capsys.readouterr().err
-    assert said.startswith(phase) and "going on after step 4\n" in said
+    assert said.startswith(phase) and "resuming after step 4\n" in said
     assert os.listdir(folder) == [ITEM] and len(left(folder)) == 1  # one file, no half of one
     again = train(phase, rules)  # the notebook that trained failed later
     assert train.steps == 0 and same(again, whole)
@@ -220,7 +220,7 @@ def test_a_damaged_checkpoint_is_dropped_and_training_starts_anew(train, folder,
     damage(kind, folder / ITEM / name)
     capsys.readouterr()
     again = train(running=NEVER)
-    assert f"student full: damaged {name} dropped" in capsys.readouterr().err
+    assert f"student full: damaged {name} removed" in capsys.readouterr().err
     assert train.steps == STEPS and same(again, whole) and left(folder) == []
 
 

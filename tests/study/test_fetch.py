@@ -135,7 +135,7 @@ def test_a_server_that_tells_no_size(server, tmp_path):
 def test_a_part_larger_than_the_file_is_removed(server, tmp_path, capsys):
     (tmp_path / "a.tar.xz.part").write_bytes(CONTENT + b"x")
     get(server, tmp_path / "a.tar.xz", "/file")
-    assert server.asked == [("/file", None)] and "started again" in capsys.readouterr().err
+    assert server.asked == [("/file", None)] and "starting again" in capsys.readouterr().err
 
 
 FAULTS = {

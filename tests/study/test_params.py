@@ -191,7 +191,7 @@ def test_any_students_with_a_headline_among_them(tmp_path):
     shipped["baseline"]["levels"] = []
     path = tmp_path / "params.yaml"
     path.write_text(yaml.safe_dump(shipped))
-    with pytest.raises(ValueError, match="headline: 'full' is none of the students"):
+    with pytest.raises(ValueError, match="headline: 'full' is not one of the students"):
         params.load(path)
     path.write_text(yaml.safe_dump(shipped | {"headline": "mine"}))
     loaded = params.load(path)
