@@ -69,7 +69,7 @@ def make_tiny(clone):
     change(clone, running__checkpoint_seconds=0.0)
     change(clone, segmentation__steps=2, segmentation__batch_size=4, segmentation__channels=8)
     change(clone, baseline__bank_size=200, figures__examples=1)
-    change(clone, heads={"distance": {"input": "distance", "l1_weight": 1.0}})
+    change(clone, heads={"distance": {"input": "distance", "l1_weight": 1.0}}, head_seeds=[0])
     for name in STUDENTS:
         section = f"students__{name}"
         tiny = {f"{section}__steps": 2, f"{section}__batch_size": 4, f"{section}__width": 8}
