@@ -191,7 +191,7 @@ def trainings(clone):
 
 def aftermath(kill, log):
     """In words: how the killed stage came to its end in the runs after the kill."""
-    waited = " (waited for the one left over)" if "another process runs it" in log else ""
+    waited = " (waited for the one left over)" if "another process is running it" in log else ""
     stage = re.escape(kill.stage)
     runs = re.findall(rf"Running stage '{stage}'(.*?)(?=Running stage '|\Z)", log, re.DOTALL)
     if resumed := re.search(r"resuming after step (\d+)", "".join(runs)):

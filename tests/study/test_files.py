@@ -126,7 +126,7 @@ def test_an_item_runs_once_at_a_time(tmp_path, capsys):
     with alone(tmp_path / "x.lock", "student x"), alone(tmp_path / "y.lock", "student y"):
         thread = threading.Thread(target=second)
         thread.start()
-        while "another process runs it" not in capsys.readouterr().err:
+        while "another process is running it" not in capsys.readouterr().err:
             time.sleep(0.01)
         order.append("first")
     thread.join(timeout=10)

@@ -46,7 +46,8 @@ def test_what_is_no_image_is_told_and_hidden_files_are_not_meant(tmp_path, capsy
     (tmp_path / "a/._1.png").write_bytes(b"of a file manager")
     (tmp_path / "labels.txt").write_text("not an image")
     assert len(load_textures(settings, 32, 3)) == 1
-    assert capsys.readouterr().out == "1 files below textures.root are no images and not used.\n"
+    said = capsys.readouterr().out
+    assert said == "1 files below textures.root are not images and are not used.\n"
     os.mkfifo(tmp_path / "pipe.png")
     with pytest.raises(ValueError, match=r"pipe\.png: a link that leads nowhere, or no plain file"):
         load_textures(settings, 32, 3)
