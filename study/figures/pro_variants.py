@@ -102,9 +102,9 @@ def reshaped(curve: Curve, power: float) -> Curve:
 
 
 def eight_bits(maps):
-    """Maps on 256 equidistant grey levels between their least and greatest value."""
+    """Maps on 256 equidistant grey levels between their least and greatest value, or all at 0."""
     low, high = maps.min(), maps.max()
-    return np.round((maps - low) / (high - low) * 255).astype(np.float32)
+    return np.round((maps - low) / (high - low or 1) * 255).astype(np.float32)
 
 
 def resized(maps, masks, size: int):

@@ -1,7 +1,7 @@
 """What the site shows of one category: curves, and test images as sheets of small pictures.
 
-A sheet shows one kind of picture of every test image, row by row; all sheets of a category have
-the same tiles in the same order, so that one index finds an image, its mask and its maps.
+A sheet shows one kind of picture of up to ROWS * COLUMNS test images, row by row. The sheets of
+every kind have the same tiles in the same order: one index finds an image, its mask and its maps.
 """
 
 import numpy as np
@@ -13,20 +13,24 @@ from study.scoring.scores import MAPS, full_size
 
 SIDE = 128  # pixels of a tile, at most
 COLUMNS = 16  # tiles in a row of a sheet
-TALLEST = 16383 // SIDE  # WebP's limit, in rows
+ROWS = 16  # in a sheet, at most: a browser decodes a sheet whole, here to 17 MB
 WEBP = {"quality": 75, "method": 4}
 
 
 def sheet(tiles):
     """uint8 (N, h, w[, 3]) -> one picture of COLUMNS tiles a row; unused tiles are black."""
     rows = -(-len(tiles) // COLUMNS)
-    if rows > TALLEST:
-        raise ValueError(f"{len(tiles)} test images do not fit into one sheet")
     room = np.zeros((rows * COLUMNS, *tiles.shape[1:]), np.uint8)
     room[: len(tiles)] = tiles
     height, width, *channels = tiles.shape[1:]
     room = room.reshape(rows, COLUMNS, height, width, *channels).swapaxes(1, 2)
     return Image.fromarray(room.reshape(rows * height, COLUMNS * width, *channels))
+
+
+def in_sheets(tiles):
+    """The pictures that show uint8 (N, h, w[, 3]), ROWS * COLUMNS tiles in each but the last."""
+    room = ROWS * COLUMNS
+    return [sheet(tiles[start : start + room]) for start in range(0, len(tiles), room)]
 
 
 def smaller(images, side):
@@ -40,19 +44,20 @@ def coloured(maps, side):
     """Maps (N, h, w) -> uint8 (N, side, side, 3); one scale for all, as in the figures."""
     maps = full_size(maps, side)
     top = max(np.quantile(maps, 0.995), np.finfo(np.float32).tiny)
-    return (colormaps["cividis"](np.clip(maps / top, 0, 1))[..., :3] * 255).round().astype(np.uint8)
+    return colormaps["cividis"](np.clip(maps / top, 0, 1), bytes=True)[..., :3]
 
 
 def save_sheets(view, seed, folder):
-    """Write <category>-{image,mask,cosine,segmentation}.webp of the test images."""
+    """Write <category>-{image,mask,cosine,segmentation}-<number>.webp of the test images."""
     chosen, side = view.held_out.splits == "test", min(SIDE, view.size)
     held_out = view.held_out.select(chosen)
     masks = held_out.masks[..., None].astype(np.uint8) * 255
-    sheets = {"image": smaller(held_out.images, side), "mask": smaller(masks, side)}
-    sheets |= {kind: coloured(view.maps(seed, kind)[chosen], side) for kind in MAPS}
+    pictures = {"image": smaller(held_out.images, side), "mask": smaller(masks, side)}
+    pictures |= {kind: coloured(view.maps(seed, kind)[chosen], side) for kind in MAPS}
     folder.mkdir(parents=True, exist_ok=True)
-    for kind, tiles in sheets.items():
-        sheet(tiles).save(folder / f"{held_out.category}-{kind}.webp", **WEBP)
+    for kind, tiles in pictures.items():
+        for number, picture in enumerate(in_sheets(tiles)):
+            picture.save(folder / f"{held_out.category}-{kind}-{number}.webp", **WEBP)
 
 
 def facts(view, seed):
@@ -68,7 +73,7 @@ def facts(view, seed):
         "benchmark": held_out.benchmark,
         "seed": seed,
         "columns": COLUMNS,
-        "rows": -(-len(held_out.labels) // COLUMNS),
+        "rows": ROWS,
         "threshold": {kind: view.cut(scores[kind]) for kind in MAPS},  # None without validation
         "images": [
             {"name": str(name), "defect": str(defect), "label": int(label), "drawn": bool(drawn),

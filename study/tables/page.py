@@ -85,6 +85,8 @@ def text(params, tables, notebooks):
                for name in params.categories]  # fmt: skip
     found = list(claims.answers(tables, params.claims.smallest))
     pixels = pixel_table(tables)
+    drawn = not tables.test.real_defects.all()
+    note = "; `_drawn`: drawn on good images, not real" if drawn else ""
     return (
         "\n\n".join(
             [
@@ -99,7 +101,7 @@ def text(params, tables, notebooks):
                 *missing(tables),
                 *(
                     [
-                        "## Pixel metrics (percent; `_drawn`: drawn on good images, not real)",
+                        f"## Pixel metrics (percent{note})",
                         markdown(pixels),
                     ]
                     if len(pixels)

@@ -229,6 +229,10 @@ def test_a_folder_that_dvc_tracks_is_there_in_temporary_experiments(clone):
     git("commit", "-qm", "mine", cwd=clone)
     status, said = dvc("exp", "run", "--temp", "dataset@monocrystalline", cwd=clone)
     assert status == 0 and "Ran experiment" in said, said
+    size = ("-S", "dataset.image_size=96", "dataset@monocrystalline")
+    assert dvc("exp", "run", "--queue", *size, cwd=clone)[0] == 0
+    status, said = dvc("exp", "run", "--run-all", cwd=clone)
+    assert status == 0 and "Success" in dvc("queue", "status", cwd=clone)[1], said
 
 
 def test_bad_parameters_stop_the_first_stage(finished):

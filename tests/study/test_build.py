@@ -18,7 +18,7 @@ from study import params, results
 from study.scoring import thresholds
 from study.scoring.scores import MAPS, Scored, save, score
 from study.scoring.view import View
-from study.site import build
+from study.site import build, gallery
 from study.tables import ablations
 from study.tables import page as page_of
 from study.tables.format import signed
@@ -135,7 +135,7 @@ def test_every_link_resolves(built):
 def test_sheets_that_the_script_asks_for_exist(built):
     for name in TOY.categories:
         for kind in ("image", "mask", *MAPS):
-            assert (built / "images" / f"{name}-{kind}.webp").is_file()
+            assert (built / "images" / f"{name}-{kind}-0.webp").is_file()
 
 
 def test_it_is_small(built):
@@ -270,6 +270,22 @@ def test_every_optional_input_may_be_missing(case, tmp_path):
     galleries = json.loads(found["gallery.html"].find(id="galleries").string)
     chosen = {level is None for one in galleries for level in one["threshold"].values()}
     assert chosen == {case == "no validation"}
+
+
+@pytest.mark.parametrize("masks", [True, False])
+@pytest.mark.parametrize("drawn", [True, False])
+def test_masks_and_drawn_defects_are_mentioned_as_they_are(masks, drawn):
+    known = dict.fromkeys(PIXELS, 0.9) if masks else {}
+    frames = [
+        frame if drawn else frame.query("real_defects") for frame in (rows(), baseline_rows())
+    ]
+    tables = make_tables(*(f.fillna({k: v for k, v in known.items() if k in f}) for f in frames))
+    unknown = "No pixel metrics on toy: not every defective test image has a mask"
+    said = " ".join(build.not_measured(TOY, tables))
+    assert (unknown in said) != masks and "drawn" not in said.lower()
+    found = build.pixel_results(tables)
+    assert (found is not None) == (masks or drawn)
+    assert not found or ("defects drawn on good images" in found["note"]) == drawn
 
 
 def test_parameter_blocks():
@@ -445,6 +461,31 @@ def test_filters(visit, study):
     page.get_by_label("Category").select_option("bolt")
     assert shown(page) == expected(study, "segmentation", name="bolt")
     assert page.locator(".tile.none").count() == 0
+
+
+def test_each_tile_shows_its_place_in_its_sheet(chromium, study, tmp_path, monkeypatch):
+    """In sheets of 2 x 2 tiles, the script finds number, row and column."""
+    monkeypatch.setattr(gallery, "COLUMNS", 2)
+    monkeypatch.setattr(gallery, "ROWS", 2)
+    build_site(study, TOY, tmp_path)
+    page = chromium.new_page()
+    page.goto(f"{tmp_path.as_uri()}/gallery.html")
+    page.get_by_label("Defect type").select_option("all")
+    (nut,) = (
+        one
+        for one in json.loads(page.locator("#galleries").text_content())
+        if one["category"] == "nut"
+    )
+    names, last = [image["name"] for image in nut["images"]], len(nut["images"]) - 1
+    for item in page.locator("#images > li").all():
+        index = names.index(item.get_attribute("data-name"))
+        number, here = divmod(index, 4)
+        rows = 1 if number == last // 4 and last % 4 < 2 else 2
+        style = item.locator(".tile").first.get_attribute("style")
+        place = f"{here % 2 * 100}% {here // 2 * 100}%"
+        assert f"images/nut-image-{number}.webp" in style
+        assert f"200% {rows * 100}%" in style and f"position: {place}" in style
+    page.close()
 
 
 def test_a_link_can_ask_for_a_category_and_an_outcome(visit, study):

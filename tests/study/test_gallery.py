@@ -25,23 +25,36 @@ def test_a_sheet_has_its_tiles_row_by_row():
     found = np.asarray(gallery.sheet(tiles))
     assert found.shape == (4, 48)
     assert found[0, ::3].tolist() == list(range(16)) and found[2, :9:3].tolist() == [16, 17, 0]
-    with pytest.raises(ValueError, match="do not fit"):
-        gallery.sheet(np.zeros((16 * 200, 1, 1), np.uint8))
 
 
-def test_sheets_show_the_test_images_in_the_order_of_the_facts(view, tmp_path):
+def test_many_images_fill_several_sheets():
+    """5,000 tiles of 128 pixels in one picture would pass WebP's 16,383 pixels."""
+    tiles = np.broadcast_to(np.arange(5000, dtype=np.uint16)[:, None, None] % 251, (5000, 1, 1))
+    found = gallery.in_sheets(tiles.astype(np.uint8))
+    assert [picture.size for picture in found] == [(16, 16)] * 19 + [(16, 9)]
+    assert max(found[0].size) * gallery.SIDE < 16383
+    assert np.concatenate(found).ravel()[:5000].tolist() == tiles.ravel().tolist()
+
+
+@pytest.mark.parametrize("columns, rows", [(16, 16), (4, 1), (2, 3)])
+def test_sheets_show_the_test_images_in_the_order_of_the_facts(
+    view, tmp_path, monkeypatch, columns, rows
+):
+    monkeypatch.setattr(gallery, "COLUMNS", columns)
+    monkeypatch.setattr(gallery, "ROWS", rows)
     gallery.save_sheets(view, 0, tmp_path)
     found = gallery.facts(view, 0)
     test = view.held_out.splits == "test"
     assert [image["name"] for image in found["images"]] == view.held_out.names[test].tolist()
-    masks = np.asarray(Image.open(tmp_path / "nut-mask.webp").convert("L"))
-    side = masks.shape[1] // found["columns"]
-    assert masks.shape[0] == side * found["rows"]
+    assert (found["columns"], found["rows"]) == (columns, rows)
     for index, image in enumerate(found["images"]):
-        tile = masks[:side, index * side :][:, :side]
+        number, here = divmod(index, columns * rows)
+        masks = np.asarray(Image.open(tmp_path / f"nut-mask-{number}.webp").convert("L"))
+        side = masks.shape[1] // columns
+        tile = masks[here // columns * side :, here % columns * side :][:side, :side]
         assert (tile.max() > 128) == image["drawn"], "only drawn defects have a mask here"
     assert {path.name for path in tmp_path.glob("*.webp")} == {
-        f"nut-{kind}.webp" for kind in ("image", "mask", *MAPS)
+        f"nut-{kind}-{n}.webp" for kind in ("image", "mask", *MAPS) for n in range(number + 1)
     }
 
 

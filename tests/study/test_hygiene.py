@@ -45,6 +45,14 @@ def test_the_reading_order_names_each_notebook_once():
     assert text.count(".ipynb") == len(names)
 
 
+@pytest.mark.parametrize("name", ["data/mine", "downloads/dtd", "downloads/resnet18.pth"])
+def test_git_hides_data_but_not_what_dvc_writes_of_it(name):
+    """`dvc add` refuses a folder whose .dvc file git ignores."""
+    ignored = ["git", "check-ignore", "-q"]
+    assert subprocess.run([*ignored, name], cwd=ROOT, check=False).returncode == 0
+    assert subprocess.run([*ignored, f"{name}.dvc"], cwd=ROOT, check=False).returncode == 1
+
+
 def flat_keys(tree, prefix=""):
     """{"dataset.root", ...} of nested mappings."""
     if not isinstance(tree, dict) or prefix[:-1] in OPEN_KEYS:

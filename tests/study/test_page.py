@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from test_ablations import PARAMS, leave, make_tables, rows, settings
+from test_ablations import PARAMS, baseline_rows, leave, make_tables, rows, settings
 
 from lib.devices import device_name
 from study.scoring.scores import METRICS
@@ -37,6 +37,7 @@ def test_page(tables):
         "paper (MVTec AD, quoted)",
         "Does denoising help here?",
         "toy_drawn",
+        "## Pixel metrics (percent; `_drawn`: drawn on good images, not real)",
         "ablations.csv",
         "claims.csv",
     ):
@@ -45,6 +46,12 @@ def test_page(tables):
     assert found.count("98.6") == 1  # the paper's number stands in the quoted column only
     assert "an image AUROC of 59.2 [59.2, 59.2] percent" in found
     assert "No pixel metrics on toy: " in found and "[-0.0" not in found and "+0.0" not in found
+
+
+def test_page_mentions_drawn_defects_only_where_there_are_some():
+    real = rows().query("real_defects").assign(pixel_auroc=0.9)
+    found = page.text(PARAMS, make_tables(real, baseline_rows().query("real_defects")), [])
+    assert "## Pixel metrics (percent)" in found and "drawn" not in found
 
 
 def test_page_of_mvtec_stands_beside_the_paper(elsewhere):

@@ -16,6 +16,7 @@ import pytest
 
 from study.figures import pro_variants as variants
 from study.scoring import metrics
+from study.tables import answers
 
 REFERENCE = Path(__file__).parents[3] / "shared" / "reference" / "metrics"
 CASES = ("smooth_1", "saturated_2", "quantised_3", "random_4")
@@ -149,6 +150,22 @@ def test_eight_bits_and_sizes():
         found, cut = variants.resized(maps, masks, size)
         assert found.shape == cut.shape == (3, size, size) and cut.dtype == bool
     assert not variants.resized(maps, masks, 3)[1][1].any()  # a single pixel vanishes
+
+
+@pytest.mark.parametrize("level", [0, 1])
+def test_a_constant_map_is_one_tie(level):
+    """One straight line from (0, 0) to (1, 1): 0.3 / 2 up to the limit, in every precision."""
+    masks = np.zeros((2, 16, 16), bool)
+    masks[0, 4:12, 4:12] = True
+    maps = {"cosine": np.full((2, 4, 4), level, np.float32)}
+    assert not variants.eight_bits(maps["cosine"]).any()
+    table = variants.table(masks, maps)["PRO cosine map"]
+    for name in ("float32", "float16", "8 bits"):
+        found = [table["ties", f"{name}, {t}"] for t in ("shared", "normal last", "normal first")]
+        assert found == [15.0, 100.0, 0.0], name
+    assert np.isnan(table["thresholds", "100 equidistant, stretched"])  # no rate but 0
+    assert table["same order of pixels", "map squared, all thresholds"] == 15.0
+    assert "gives no figure for the cosine map or its square" in answers.pro(table.to_frame())
 
 
 def view(has_mask=True):

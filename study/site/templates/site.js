@@ -139,12 +139,14 @@ const outcomeOf = (image, kind, threshold) =>
   image.scores[kind] >= threshold ? (image.label ? "hit" : "false-alarm") : image.label ? "miss" : "correct-rejection";
 
 function tile(gallery, index, kind, words) {
+  const { columns } = gallery, room = columns * gallery.rows;  // tiles of a full sheet
+  const number = Math.floor(index / room), here = index % room;
+  const rows = Math.ceil(Math.min(room, gallery.images.length - number * room) / columns);
+  const share = (at, of) => (of > 1 ? (100 * at) / (of - 1) : 0);
   const place = (node, sheet) => {
-    const column = index % gallery.columns, row = Math.floor(index / gallery.columns);
-    const share = (at, of) => (of > 1 ? (100 * at) / (of - 1) : 0);
-    node.style.backgroundImage = `url("images/${gallery.category}-${sheet}.webp")`;
-    node.style.backgroundSize = `${gallery.columns * 100}% ${gallery.rows * 100}%`;
-    node.style.backgroundPosition = `${share(column, gallery.columns)}% ${share(row, gallery.rows)}%`;
+    node.style.backgroundImage = `url("images/${gallery.category}-${sheet}-${number}.webp")`;
+    node.style.backgroundSize = `${columns * 100}% ${rows * 100}%`;
+    node.style.backgroundPosition = `${share(here % columns, columns)}% ${share(Math.floor(here / columns), rows)}%`;
     return node;
   };
   const [base, over] = kind;
