@@ -303,7 +303,8 @@ def checkpoints(sizes):
 
 def start_up(sizes):
     """Rows of what an item costs before its first line: imports, and papermill around them."""
-    with TemporaryDirectory() as folder:
+    (ROOT / "logs").mkdir(exist_ok=True)
+    with TemporaryDirectory(dir=ROOT / "logs") as folder:  # the runner takes notebooks of its own
         for what, contenders in cases.start_up(folder).items():
             samples = interleave(contenders, sizes.few)
             row = {"section": "start", "row": what, "repetitions": sizes.few}
