@@ -9,12 +9,32 @@ keeps trained networks: whoever declares them again gets them back.
 
 import shutil
 import sys
+import time
 from pathlib import Path
 
 import yaml
 from dvc.repo import Repo
 
 from study.params import ROOT
+
+
+def recorded(lock, patience=50):
+    """Paths of the outputs that dvc.lock names; [] without the file.
+
+    Another `dvc repro` may be writing it just now: a half-written file is read again.
+    """
+    for _ in range(patience):
+        try:
+            stages = yaml.safe_load(lock.read_text("utf-8"))["stages"]
+            paths = [out["path"] for stage in stages.values() for out in stage.get("outs", ())]
+            if all(paths):
+                return paths
+        except FileNotFoundError:
+            return []
+        except (yaml.YAMLError, TypeError, KeyError, AttributeError):
+            pass
+        time.sleep(0.1)
+    raise ValueError(f"{lock}: half written or damaged; get it again with `git checkout dvc.lock`")
 
 
 def find(folders, root=ROOT):
@@ -26,9 +46,7 @@ def find(folders, root=ROOT):
     with Repo(str(root)) as repository:
         declared = {Path(out.fs_path) for out in repository.index.outs}
     kept = declared.union(*(path.parents for path in declared))
-    lock = root / "dvc.lock"
-    stages = yaml.safe_load(lock.read_text("utf-8"))["stages"] if lock.exists() else {}
-    named = {root / out["path"] for stage in stages.values() for out in stage.get("outs", ())}
+    named = {root / path for path in recorded(root / "dvc.lock")}
     for folder in (root / name for name in folders):
         inside = {path for path in named if folder in path.parents}
         if folder.is_relative_to(root / "results"):

@@ -81,3 +81,16 @@ def test_a_smaller_grid_leaves_the_lock_of_a_fresh_clone(finished, tmp_path):
     dvc("checkout", "-q", cwd=clone)
     status, output = dvc("status", "-q", "dvc.yaml", cwd=clone)
     assert status == 0, dvc("status", cwd=clone)[1]
+
+
+@pytest.mark.parametrize("half", ["", "stages:\n  a:\n    outs:\n    - path:", "stages: {a: ["])
+def test_a_lock_that_is_being_written_is_read_again(tmp_path, monkeypatch, half):
+    lock, whole = tmp_path / "dvc.lock", "stages:\n  a:\n    outs:\n    - path: results/a\n"
+    lock.write_text(half)
+    monkeypatch.setattr(leftovers.time, "sleep", lambda _: lock.write_text(whole))
+    assert leftovers.recorded(lock) == ["results/a"]
+    monkeypatch.setattr(leftovers.time, "sleep", lambda _: None)
+    lock.write_text(half)
+    with pytest.raises(ValueError, match=r"dvc\.lock: half written"):
+        leftovers.recorded(lock)
+    assert leftovers.recorded(tmp_path / "none") == []
