@@ -102,7 +102,7 @@ def used(name):
     """{path: hash} of what a notebook or one of COMMANDS runs, with the command's TEMPLATES."""
     left_out = (SILENT | UNUSED.get(name, set())) - {name}
     if name in COMMANDS:
-        read = sorted(ROOT.joinpath(TEMPLATES[name]).iterdir()) if name in TEMPLATES else ()
+        read = sorted(ROOT.joinpath(TEMPLATES[name]).glob("*")) if name in TEMPLATES else ()
         others = {path.relative_to(ROOT).as_posix(): path for path in read if path.is_file()}
         others = {where: short_hash(path.read_bytes()) for where, path in others.items()}
         return modules(f"import {COMMANDS[name]}", name, left_out) | others

@@ -90,7 +90,7 @@ def test_code_from_elsewhere_is_refused_in_one_line(ours, monkeypatch, capsys):
     [
         (
             ["sh", "-c", "sleep 60"],
-            "no answer in 1 s; is the machine overloaded, or its disk slow?",
+            "no answer in 1 s; is the machine or its disk overloaded?",
         ),
         (["sh", "-c", "echo; echo no such library >&2; exit 3"], "no such library"),
         (["sh", "-c", "kill -9 $$"], "killed, or out of memory"),
@@ -119,7 +119,7 @@ def test_a_kernel_needs_no_network_interface(tmp_path):
     shown = "from ipykernel import get_connection_info\nprint(get_connection_info())"
     files = [write(tmp_path / "student.ipynb", shown), tmp_path / "out.ipynb"]
     script = (
-        "import sys, pathlib\nfrom lib import notebook\n"
+        "import sys, pathlib\nfrom study import notebook\n"
         "notebook.ROOT = pathlib.Path(sys.argv[1]).parent\nsys.exit(notebook.main(sys.argv[1:]))"
     )
     run = subprocess.run([*ALONE, sys.executable, "-c", script, *files], stderr=subprocess.PIPE)
