@@ -157,7 +157,7 @@ def assert_frozen(network, before):
 def test_phase_1_trains_all_of_the_student_and_nothing_else(teacher, name):
     before = state(teacher)
     student, _ = training.train_student(teacher, IMAGES, IMAGES, TWO_STEPS, "any", name, 0)
-    denoising = getattr(TWO_STEPS.students, name).denoising
+    denoising = TWO_STEPS.students[name].denoising
     assert_learned(student, 2 if denoising else 4)  # without, corrupted and clean images pass
     assert_frozen(teacher, before)
 
