@@ -184,7 +184,7 @@ def stale_after_sources(clone):
         assert status == 0, output
         return set(json.loads(output))
     finally:
-        git("checkout", "-q", "lib", "dvc.lock", cwd=clone)
+        git("checkout", "-q", "lib", "study", "dvc.lock", cwd=clone)
         assert dvc("checkout", "-q", "sources", cwd=clone)[0] == 0
 
 
@@ -196,7 +196,8 @@ def test_a_comment_makes_nothing_stale(finished):
 
 def test_code_makes_only_its_readers_stale(finished):
     edit(finished / "study/figures/plots.py", "\n\n\n", "\nADDED = 1\n\n\n")
-    assert stale_after_sources(finished) == FIGURES | PRO | EXPLORE | {"ablations", "site"}
+    readers = FIGURES | PRO | EXPLORE | METHOD | {"ablations", "site"}
+    assert stale_after_sources(finished) == readers
     edit(finished / "lib/losses.py", "\n\n\n", "\nADDED = 1\n\n\n")
     assert stale_after_sources(finished) >= NETWORKS | SCORES | BASELINE
 
