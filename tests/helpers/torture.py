@@ -28,7 +28,7 @@ import psutil
 import yaml
 from clones import ROOT, change, copy_of_repository, environment, git
 
-VICTIMS = {"kernel": "ipykernel_launcher", "papermill": "study.notebook", "dvc": "dvc"}
+VICTIMS = {"kernel": "study/kernel.py", "papermill": "study.notebook", "dvc": "dvc"}
 PATIENCE = 1800  # seconds without a kill or an end: it hangs
 
 
