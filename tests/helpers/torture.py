@@ -80,7 +80,8 @@ class Leg:
             said = isinstance(moment, str) and moment in self.text()
             if said or (not isinstance(moment, str) and self.seconds() >= moment):
                 family = self.processes()
-                found = [p for p in family if VICTIMS[victim] in command_of(p)]
+                name = VICTIMS[victim]
+                found = [p for p in family if any(x.endswith(name) for x in command_of(p))]
                 if found:
                     finished = recorded(self.clone)
                     found[0].kill()
