@@ -137,10 +137,13 @@ class Run:
 
         watch = look("student", "cosine", cosine_only)
         student, first = train_student(self.teacher, *data, name, seed, watch)
-        watch = look("segmentation", "segmentation", lambda x: DeSTSeg(self.teacher, student, x))
+
+        def whole(network):
+            return DeSTSeg(self.teacher, student, network, settings.segmentation.input)
+
+        watch = look("segmentation", "segmentation", whole)
         network, second = train_segmentation(self.teacher, student, *data, seed, keeper=watch)
-        model = DeSTSeg(self.teacher, student, network, settings.segmentation.input)
-        maps = dict(zip(MAPS, anomaly_maps(model, test.images), strict=True))
+        maps = dict(zip(MAPS, anomaly_maps(whole(network), test.images), strict=True))
         chosen = settings.students[name]
         item |= {"denoising": chosen.denoising, "encoder_decoder": chosen.encoder_decoder}
         item |= {"device": device_name(), "real_defects": True}
@@ -184,7 +187,7 @@ def page(settings, rows) -> str:
         f"segmentation steps of {head.batch_size}; the paper takes 1000 and 4000 steps of 32 images"
     )
     lines = [
-        f"# {settings.study}: the paper's networks, {budget}",
+        f"# {settings.study}: {budget}",
         f"Commit {commit()}, torch {torch.__version__}, {device_name()}, last step, nothing chosen "
         "on test. Parameters: [params.yaml](params.yaml).",
     ]

@@ -1,4 +1,4 @@
-"""Exact detection and localisation metrics (design.md section 3): arrays in, floats out.
+"""Exact detection and localisation metrics: arrays in, floats out.
 
 Maps are `(N, H, W)` finite scores, higher is more anomalous; masks are `(N, H, W)`, non-zero is
 anomalous; image scores and labels (0 good, 1 defective) are `(N,)`. Pixels of equal score share

@@ -235,8 +235,7 @@ def table(answers):
     rows = [
         {
             "question": claim["question"], "comparison": one.label, "figure": one.figure,
-            "answer": one.verdict, "points [over seeds] [over images]": " ".join(
-                [signed(one.mean), *map(brackets, filter(None, (one.seeds, one.images)))]),
+            "answer": one.verdict, "points [over seeds] [over images]": figures(one),
             "why": one.reason, "paper (MVTec AD)": one.paper_says,
         }
         for claim in answers for one in claim["answers"]

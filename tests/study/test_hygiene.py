@@ -35,16 +35,6 @@ def test_notebook_is_thin_and_clean(path):
         )
 
 
-def test_the_reading_order_names_each_notebook_once():
-    text = (ROOT / "notebooks" / "README.md").read_text("utf-8")
-    lines = re.findall(r"^(\d+)\. \[(\w+)\]\((\w+)\.ipynb\): .+\?$", text, re.MULTILINE)
-    numbers, names, links = zip(*lines, strict=True)
-    assert [int(number) for number in numbers] == [*range(1, len(lines) + 1)]
-    assert names == links and names[0] == "method"
-    assert sorted(names) == sorted(path.stem for path in ROOT.glob("notebooks/*.ipynb"))
-    assert text.count(".ipynb") == len(names)
-
-
 @pytest.mark.parametrize("name", ["data/mine", "downloads/dtd", "downloads/resnet18.pth"])
 def test_git_hides_data_but_not_what_dvc_writes_of_it(name):
     """`dvc add` refuses a folder whose .dvc file git ignores."""
