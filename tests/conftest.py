@@ -2,7 +2,7 @@ import shutil
 
 import pytest
 import torch
-from clones import run_tiny
+from clones import dvc, run_tiny
 from toys import write_nut
 
 from lib.devices import device, fix_arithmetic
@@ -45,8 +45,11 @@ def teacher():
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory):
-    """A copy of the repository after one `dvc repro` of a tiny grid."""
-    return run_tiny(tmp_path_factory.mktemp("clone"))
+    """A copy of the repository after one `dvc repro` of a tiny grid; a test leaves it as it was."""
+    finished = run_tiny(tmp_path_factory.mktemp("clone"))
+    yield finished
+    status, output = dvc("status", "-q", "dvc.yaml", cwd=finished)
+    assert status == 0, f"a test spoiled the finished run; it needs `clone`:\n{output}"
 
 
 @pytest.fixture

@@ -247,15 +247,12 @@ def test_bad_parameters_stop_the_first_stage(finished):
     assert "Running stage 'dataset" not in output
 
 
-def test_failing_stage_names_the_value_and_leaves_no_result(finished):
-    change(finished, dataset__ignore=["*.png"])
-    try:
-        status, output = dvc("repro", "dataset", cwd=finished)
-    finally:
-        git("checkout", "-q", "params.yaml", "dvc.lock", cwd=finished)
+def test_failing_stage_names_the_value_and_leaves_no_result(clone):
+    change(clone, dataset__ignore=["*.png"])
+    status, output = dvc("repro", "dataset", cwd=clone)
     assert status != 0
     assert "data/elpv/monocrystalline/train/good: no images; put" in output
     assert "Traceback" not in output
-    assert not (finished / "results/dataset/monocrystalline/train.npy").exists()
-    assert not (finished / "rendered/items/dataset/monocrystalline.ipynb").exists()
-    assert (finished / "failed/rendered/items/dataset/monocrystalline.ipynb").exists()
+    assert not (clone / "results/dataset/monocrystalline/train.npy").exists()
+    assert not (clone / "rendered/items/dataset/monocrystalline.ipynb").exists()
+    assert (clone / "failed/rendered/items/dataset/monocrystalline.ipynb").exists()
