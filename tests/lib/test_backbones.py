@@ -13,7 +13,7 @@ from torch import nn
 from lib import inference
 from lib.backbones import read_state_dict, timm
 from lib.networks import Teacher
-from study import params
+from study import params, schema
 
 RESNET18 = Path(__file__).parents[3] / "shared" / "weights" / "resnet18_imagenet_layer1-3.pth"
 CHANNELS = [64, 128, 256]
@@ -124,7 +124,7 @@ def test_weights_of_the_features_alone_load(plain, tmp_path):
     torch.save(plain.state_dict(), path)
     teacher = Teacher("resnet10t", str(path))
     assert_same_features(teacher, plain)
-    chosen = params.Teacher("resnet10t", str(path), (1, 2, 3))
+    chosen = schema.Teacher("resnet10t", str(path), (1, 2, 3))
     settings = replace(params.load(), teacher=chosen)
     assert_same_features(inference.make_teacher(settings), plain)
 

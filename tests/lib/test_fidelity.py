@@ -22,7 +22,7 @@ from lib.batches import Batches
 from lib.corruption import corrupt, perlin_noise
 from lib.losses import downsample_mask
 from lib.networks import SegmentationNetwork, Student
-from study import params
+from study import schema
 from study.data.mvtec import load_category
 
 PAPER = Path(__file__).parents[2] / "profiles" / "paper.yaml"
@@ -45,7 +45,7 @@ BLACK = np.zeros((1, 256, 256, 1), np.uint8)
 def trained_on():
     """Share of corrupted pixels and the texture's opacity in the stream that training draws."""
     still = replace(SHIPPED.augmentation, flips=False, rotation={"default": "none"})
-    official = params.Corruption(max_log2_frequency=5, rotation=90.0, threshold=0.5, max_beta=0.8)
+    official = schema.Corruption(max_log2_frequency=5, rotation=90.0, threshold=0.5, max_beta=0.8)
     chosen = replace(SHIPPED, augmentation=still, corruption=official)
     stream, covered, opacity = Batches(WHITE, BLACK, 32, chosen, "any", 0), [], []
     for _ in range(MASKS // 32):
@@ -245,7 +245,7 @@ def test_paper_data(paper):
     assert len(paper["seeds"]) == 5
     assert (paper["dataset"]["image_size"], paper["dataset"]["channels"]) == (256, 3)
     assert paper["teacher"]["backbone"] == "resnet18.tv_in1k"
-    augmentation = params.Augmentation(**paper["augmentation"])
+    augmentation = schema.Augmentation(**paper["augmentation"])
     assert (augmentation.flips, augmentation.degrees, augmentation.fill) == (False, 5.0, 114)
     chosen = replace(SHIPPED, augmentation=augmentation)
     for category, rule in expected.items():

@@ -18,7 +18,7 @@ from bench import reference
 from lib import corruption, devices, inference, losses, training
 from lib.batches import Batches
 from lib.networks import SegmentationNetwork, Student, Teacher, segmentation_input
-from study import params
+from study import params, schema
 from study.scoring import metrics
 
 CHANNELS = [64, 128, 256]  # levels of ResNet-18
@@ -99,7 +99,7 @@ def test_teacher(teacher, shape):
 
 def test_teacher_as_training_makes_it(teacher, tmp_path):
     torch.save(teacher.features.state_dict(), tmp_path / "weights.pth")
-    chosen = params.Teacher("resnet18", str(tmp_path / "weights.pth"), (1, 2, 3))
+    chosen = schema.Teacher("resnet18", str(tmp_path / "weights.pth"), (1, 2, 3))
     made = inference.make_teacher(replace(params.load(), teacher=chosen)).cpu()
     twin, images = plain(teacher), torch.rand(2, 3, 64, 64)
     with torch.no_grad():
@@ -212,7 +212,7 @@ def tiny():
             **rates,
         ),
         corruption=replace(shipped.corruption, threshold=0.1),
-        optimiser=params.Optimiser(0.9, 1e-4),
+        optimiser=schema.Optimiser(0.9, 1e-4),
     )
 
 

@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
-from study import grid, params
+from study import grid, params, schema
 
 SHIPPED = params.load()
-HEAD = params.Head(input="distance", l1_weight=1.0)
+HEAD = schema.Head(input="distance", l1_weight=1.0)
 PARAMS = replace(
     SHIPPED,
     categories=("bottle", "screw"),
