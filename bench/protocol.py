@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
 import torch
 from ruamel.yaml import YAML
 
@@ -162,6 +163,7 @@ class Run:
         if self.curve:
             curve = pd.DataFrame(self.curve)
             curve.to_csv(self.out / "curve.csv", index=False, float_format="%.6f")
+            curve_figure(curve).savefig(self.out / "curve.png", dpi=80)
         losses = [(phase, *pair) for phase, history in histories.items() for pair in history]
         losses = pd.DataFrame(losses, columns=["phase", "step", "loss"])
         losses.to_csv(self.out / f"losses-{name}.csv", index=False, float_format="%.6g")
@@ -169,7 +171,30 @@ class Run:
         shown = np.array([np.flatnonzero(test.defects == kind)[0] for kind in kinds])
         figure = plots.map_rows(test.select(shown), *(maps[kind][shown] for kind in MAPS))
         figure.savefig(self.out / f"maps-{name}.png", dpi=60)
-        (self.out / "README.md").write_text(page(self.settings, rows), encoding="utf-8")
+        (self.out / "README.md").write_text(
+            page(self.settings, rows, bool(self.curve)), encoding="utf-8"
+        )
+
+
+def curve_figure(curve):
+    """AP and IAP against the steps of each phase; dashed: the paper, with two of its deviations."""
+    shown = {"pixel_ap": "pixel AP", "iap": "IAP"}
+    long = curve.melt(["category", "phase", "step"], [*shown], "metric", "value")
+    long = long.assign(metric=long.metric.map(shown), value=100 * long.value)
+    grid = sns.relplot(
+        long, x="step", y="value", row="category", col="phase", hue="metric", kind="line",
+        marker="o", height=3, aspect=1.4, facet_kws={"sharex": "col", "margin_titles": True},
+    )  # fmt: skip
+    for (category, _), axis in grid.axes_dict.items():
+        for color, metric in zip(sns.color_palette(), shown, strict=False):
+            quoted = paper.quoted_method(metric)
+            if category in quoted.index:
+                value, deviation = quoted.loc[category]
+                axis.axhspan(value - 2 * deviation, value + 2 * deviation, color=color, alpha=0.1)
+                axis.axhline(value, color=color, linestyle="--", linewidth=1)
+    grid.set_axis_labels("step", "test score, in percent")
+    grid.set_titles(row_template="{row_name}", col_template="{col_name}")
+    return grid.figure
 
 
 def commit() -> str:
@@ -179,7 +204,7 @@ def commit() -> str:
     return done.stdout.strip() or "unknown"
 
 
-def page(settings, rows) -> str:
+def page(settings, rows, curve=False) -> str:
     """The rows beside the paper's figures, with the budget in front of them."""
     student, head = settings.students[settings.headline], settings.segmentation
     budget = (
@@ -193,6 +218,12 @@ def page(settings, rows) -> str:
     ]
     for metric, title in paper.NAMES.items():
         lines += [f"## {title}", format.markdown(paper.against_paper(rows, metric))]
+    if curve:
+        lines += ["## The figures during training", "![AP and IAP against steps](curve.png)"]
+        lines += [
+            "Dashed: the paper, with a band of two of its standard deviations. Every point is a "
+            "test score, so it chooses nothing. The last point is the result."
+        ]
     return "\n\n".join([*lines, "## Every item (0..1)", rows.to_markdown(index=False)]) + "\n"
 
 

@@ -57,9 +57,9 @@ def load_category(dataset, category: str) -> Category:
 
     With `drawn_defects`, every held-out good image has a copy with a drawn defect at the end.
     Raises FileNotFoundError for a missing root. Raises ValueError for a missing category, for one
-    without training images, good test images or defective test images, for files that are no
-    images or cannot be read, for masks that do not fit or are all black, for links out of the root,
-    and with `strict` for counts that are not MVTec AD's. Raises MemoryError if it will not fit.
+    without training images or good test images, for files that are no images or cannot be read,
+    for masks that do not fit or are all black, for links out of the root, and with `strict` for
+    counts that are not MVTec AD's. Raises MemoryError if it will not fit.
     """
     root = ROOT / dataset.root
     if not root.is_dir():
@@ -73,9 +73,9 @@ def load_category(dataset, category: str) -> Category:
     check_links(root, [path for pair in pairs for path in pair if path])
     _check_fits(len(pairs), category, dataset)
     rows = [_row(path, mask, base, dataset) for path, mask in pairs]
-    _check_test(base, rows)
+    notes = _check_test(base, rows) or _about_masks(rows, dataset.image_size)
     _check_black(base, pairs, rows)
-    notes = [*_compare_counts(base, rows, dataset), *_about_masks(rows, dataset.image_size)]
+    notes = [*_compare_counts(base, rows, dataset), *notes]
     for note in notes:
         print(f"note: {base}: {note}", file=sys.stderr)
     if dataset.drawn_defects:
@@ -208,13 +208,14 @@ def _row(path: Path, mask_path: Path | None, base: Path, dataset) -> dict:
     return entry(resized(image, dataset.image_size), mask, defect, name, split)
 
 
-def _check_test(base: Path, rows: list[dict]) -> None:
+def _check_test(base: Path, rows: list[dict]) -> list[str]:
+    """A note where no test image is defective; ValueError without good test images."""
     good = [row["defects"] == "good" for row in rows if row["splits"] == "test"]
-    if all(good) or not any(good):
+    if not any(good):
         raise ValueError(
-            f"{base}/test: {sum(good)} good and {len(good) - sum(good)} defective images; AUROC is "
-            "undefined without both, add to test/good or to a folder named after the defect"
+            f"{base}/test/good: no images; put some good images there that are not in train/good"
         )
+    return ["No test image is defective, so there is no figure to report."] if all(good) else []
 
 
 def _check_black(base: Path, pairs, rows: list[dict]) -> None:

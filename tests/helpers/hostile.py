@@ -434,9 +434,7 @@ def unreadable():
 def folders():
     outside = r"toys/nut/{}: a link out of toys; copy the file that it points to, or .*"
     stray = r"toys/nut: not usable as images: {} \({}\)(, .*)?; move them away, or .*"
-    auroc = (
-        "toys/nut/test: {} defective images; AUROC is undefined without both, add to test/good .*"
-    )
+    no_good = "toys/nut/test/good: no images; put some good images there that are not in train/good"
     no_images = "toys/nut/train/good: no images; put the normal images there"
     cases = {
         "a link inside": (
@@ -499,9 +497,9 @@ def folders():
         "no train/good": (removed("train"), no_images),
         "an empty train/good": (emptied, no_images),
         "no test": (removed("test"), "toys/nut/ground.*000_mask.png: no image in .*"),
-        "no good test images": (removed("test/good"), auroc.format("0 good and 2")),
+        "no good test images": (removed("test/good"), no_good),
         "no defective test images": (
-            removed("test/scratch", "ground_truth"), auroc.format("1 good and 0")
+            removed("test/scratch", "ground_truth"), f"{READ}4 images, 0 of them defective"
         ),
         "another category": (
             lambda folder: (folder / NUT).rename(folder / "toys/bolt"),

@@ -1,0 +1,111 @@
+"""Folders of one's own, each without something that is optional, from images to the last stage."""
+
+import json
+
+import pandas as pd
+import pytest
+import yaml
+from clones import change, copy_of_repository, dvc, git, make_tiny
+from toys import grey, put
+
+PARTS = (
+    "nut",
+    "bolt",
+    "pin",
+    "cap",
+)  # with masks, without, without defects, with masks that vanish
+
+
+def shade(index):
+    """A good part: grey, a little different each time."""
+    return grey(90 + 3 * index, (64, 64))
+
+
+def defective():
+    image = shade(1)
+    image.paste(255, (10, 10, 40, 30))
+    return image
+
+
+def mask(box):
+    image = grey(0, (64, 64))
+    image.paste(255, box)
+    return image
+
+
+def write_parts(root):
+    """Four categories; only `bolt` has a validation split."""
+    for part in PARTS:
+        for index in range(4):
+            put(root / part / f"train/good/{index:03}.png", shade(index))
+        for index in range(3):
+            put(root / part / f"test/good/{index:03}.png", shade(index + 4))
+        if part != "pin":
+            for index in range(2):
+                put(root / part / f"test/scratch/{index:03}.png", defective())
+    for index in range(2):
+        put(root / f"nut/ground_truth/scratch/{index:03}_mask.png", mask((10, 10, 40, 30)))
+        put(root / f"cap/ground_truth/scratch/{index:03}_mask.png", mask((10, 10, 12, 11)))
+        put(root / f"bolt/validation/good/{index:03}.png", shade(index + 7))
+        put(root / f"bolt/validation/scratch/{index:03}.png", defective())
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory):
+    """One student, one seed, no head, no baseline row, no drawn defect."""
+    clone = copy_of_repository(tmp_path_factory.mktemp("parts"))
+    write_parts(clone / "data/parts")
+    make_tiny(clone)
+    raw = yaml.safe_load((clone / "params.yaml").read_text())
+    student = raw["students"]["plain"]
+    change(clone, study="parts", categories=list(PARTS), students={"mine": student})
+    change(clone, headline="mine", heads={}, head_seeds=[], baseline__levels=[])
+    change(
+        clone,
+        dataset__root="data/parts",
+        dataset__image_size=32,
+        dataset__drawn_defects=False,
+        elpv__categories=[],
+    )
+    status, output = dvc("repro", cwd=clone)
+    assert status == 0, output[-3000:]
+    git("add", "-A", cwd=clone)
+    git("commit", "-qm", "run", cwd=clone)
+    return clone
+
+
+def everything(clone):
+    """All texts that a reader of the run sees, without the code that made them."""
+    texts = [path.read_text() for path in (clone / "reports/parts").rglob("*.md")]
+    texts += [path.read_text() for path in (clone / "site/parts").rglob("*.html")]
+    for path in (clone / "rendered/parts").glob("*.ipynb"):
+        for cell in json.loads(path.read_text())["cells"]:
+            assert not [out for out in cell.get("outputs", []) if out["output_type"] == "error"]
+            texts += [json.dumps(cell.get("outputs", []))]
+    return "\n".join(texts)
+
+
+def table(clone):
+    return pd.read_csv(clone / "reports/parts/ablations.csv").set_index(["category", "map"])
+
+
+def test_each_part_has_the_figures_that_its_folder_allows(parts):
+    frame = table(parts)
+    assert set(frame.index.levels[0]) == set(PARTS) - {"pin"}
+    assert frame.loc["nut"].pixel_ap.notna().all() and frame.image_auroc.notna().all()
+    for part in ("bolt", "cap"):
+        assert frame.loc[part].pixel_ap.isna().all()
+    page = (parts / "reports/parts/README.md").read_text()
+    assert "pin: No test image is defective, so there is no figure to report." in page
+    assert "No pixel metrics on parts in bolt, cap" in page
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_study_of_one_part_reaches_the_last_stage(parts, part):
+    change(parts, categories=[part])
+    status, output = dvc("repro", cwd=parts)
+    assert status == 0, output[-3000:]
+    assert "Running stage 'student" not in output
+    assert set(table(parts).index.levels[0]) == {part}
+    said = everything(parts)
+    assert "nan" not in said.split() and "No objects" not in said
