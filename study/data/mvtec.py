@@ -12,12 +12,13 @@ to do.
 import sys
 import unicodedata
 from collections.abc import Sequence
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 import numpy as np
 
-from study.data.category import Category, entry
+from study.data.category import Category, about_duplicates, entry
 from study.data.drawn_defects import draw_on
 from study.data.images import (
     CONVERTIBLE,
@@ -75,14 +76,18 @@ def load_category(dataset, category: str) -> Category:
     rows = [_row(path, mask, base, dataset) for path, mask in pairs]
     _check_test(base, rows)
     _check_black(base, pairs, rows)
-    notes = [*_compare_counts(base, rows, dataset), *_about_masks(rows, dataset.image_size)]
-    for note in notes:
-        print(f"note: {base}: {note}", file=sys.stderr)
+    benchmark = "mvtec" if "mvtec" in root.name.lower() else root.name
+    notes = _about_masks(rows, dataset.image_size)
+    if benchmark == "mvtec" or dataset.strict:  # a `tile` of other images is no MVTec AD's
+        notes = _compare_counts(base, rows, dataset) + notes
     if dataset.drawn_defects:
         rows += draw_on(rows, category)
     arrays = {key: np.array([row[key] for row in rows]) for key in rows[0]}
-    benchmark = "mvtec" if "mvtec" in root.name.lower() else root.name
-    return Category(benchmark, category, **arrays, notes=tuple(notes))
+    found = Category(benchmark, category, **arrays, notes=())
+    found = replace(found, notes=(*notes, *about_duplicates(found)))
+    for note in found.notes:
+        print(f"note: {base}: {note}", file=sys.stderr)
+    return found
 
 
 def images_and_masks(base: Path, ignore: Sequence[str]) -> list[tuple[Path, Path | None]]:

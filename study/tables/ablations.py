@@ -11,7 +11,7 @@ from study.scoring.metrics import METRICS, PIXEL_METRICS
 from study.scoring.scores import load_draws
 from study.tables import claims
 from study.tables.format import spread
-from study.tables.paper import paper_table4, real
+from study.tables.paper import paper_table4, quotes, real
 
 FILES = ("ablations", "validation", "baseline")  # .csv of each frame of `Tables`
 
@@ -116,7 +116,8 @@ def missing(tables):
 def table4(tables):
     """Real defects: image AUROC in percent of every student and map, and the baseline's row.
 
-    Columns: test and validation for each category (mean ± std over seeds), and the paper's figure.
+    Columns: test and validation for each category (mean ± std over seeds), and the paper's figure
+    where `paper.quotes` shows it.
     """
     columns = {}
     for split, rows in (("test", tables.test), ("validation", tables.validation)):
@@ -126,7 +127,8 @@ def table4(tables):
             column = spread(group).droplevel("benchmark")["image_auroc"]
             columns[f"{category} {split}"] = column
     order = list(dict.fromkeys(key for column in columns.values() for key in column.index))
-    columns["paper (MVTec AD, quoted)"] = paper_table4()["image_auroc"]
+    if quotes(tables.test.benchmark):
+        columns["paper (MVTec AD, quoted)"] = paper_table4()["image_auroc"]
     table = pd.DataFrame(columns).reindex(order).rename_axis(["student", "map"])
     return table.astype(object).fillna("")
 

@@ -139,6 +139,9 @@ def test_official_counts_add_up():
 def test_other_counts_than_official_are_noted_or_with_strict_an_error(root, capsys):
     load_category(dataset(root=str(root), strict=True), "nut")  # not one of the 15
     (root / "nut").rename(root / "metal_nut")
+    own = load_category(dataset(root=str(root)), "metal_nut")
+    assert own.notes == (MISSING,), "somebody's own metal_nut is not compared with MVTec AD's"
+    root = root.rename(root.with_name("mvtec"))
     expected = "metal_nut has 3 training and 3 test images, but MVTec AD's has 220 and 115"
     notes = load_category(dataset(root=str(root)), "metal_nut").notes
     assert notes[0].startswith(f"{expected}; ignore this if it is another data set")
