@@ -169,7 +169,7 @@ def test_a_site_of_own_parts_mentions_neither_paper_figures_nor_other_data(tmp_p
     tile = replace(TOY, categories=("tile", "bolt"))
     frames = (own(f).replace({"category": {"nut": "tile"}}) for f in (rows(), baseline_rows()))
     make_study(tmp_path, tile, *frames, drawn=False)
-    write_notebook(results.rendered("toy") / "paper.ipynb", "Beside MVTec AD?")
+    write_notebook(tmp_path / "rendered/toy/paper.ipynb", "Beside MVTec AD?")
     build_site(tmp_path, tile, tmp_path / "site")
     found = pages(tmp_path / "site")
     assert not {"paper.html", "notebooks/paper.html"} & set(found)
