@@ -36,9 +36,7 @@ def rank(n, alpha):
         raise ValueError(f"alpha is {alpha}; it must be above 0 and below 1")
     if n < FEWEST:
         raise ValueError(f"{n} calibration images; at least {FEWEST} are needed")
-    chosen = int(
-        np.ceil((n + 1) * (1 - alpha) - 1e-9)
-    )  # the slack absorbs the rounding of 1 - alpha
+    chosen = int(np.ceil((n + 1) * (1 - alpha) - 1e-9))  # the slack absorbs rounding of 1 - alpha
     if chosen > n:
         raise ValueError(
             f"{n} calibration images are too few for alpha {alpha}; the smallest alpha that they "
