@@ -11,6 +11,7 @@ to do.
 
 import sys
 import unicodedata
+import zlib
 from collections.abc import Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
@@ -31,6 +32,7 @@ from study.data.images import (
 )
 from study.limits import check_memory
 from study.params import ROOT
+from study.scoring.conformal import FEWEST
 
 HELD_OUT = ("validation", "test")
 # Training and test images of MVTec AD (Bergmann et al., CVPR 2019): 3,629 and 1,725 together.
@@ -56,7 +58,8 @@ OFFICIAL_COUNTS = {
 def load_category(dataset, category: str) -> Category:
     """Decode the category folder that the `dataset` section of params.yaml names.
 
-    With `drawn_defects`, every held-out good image has a copy with a drawn defect at the end.
+    With `drawn_defects`, every held-out good image has a copy with a drawn defect at the end. The
+    share `calibration` of train/good becomes good images of split `validation`, if it has none.
     Raises FileNotFoundError for a missing root. Raises ValueError for a missing category, for one
     without training images, good test images or defective test images, for files that are no
     images or cannot be read, for masks that do not fit or are all black, for links out of the root,
@@ -80,6 +83,7 @@ def load_category(dataset, category: str) -> Category:
     notes = _about_masks(rows, dataset.image_size)
     if benchmark == "mvtec" or dataset.strict:  # a `tile` of other images is no MVTec AD's
         notes = _compare_counts(base, rows, dataset) + notes
+    notes += _calibrate(rows, category, dataset.calibration)
     if dataset.drawn_defects:
         rows += draw_on(rows, category)
     arrays = {key: np.array([row[key] for row in rows]) for key in rows[0]}
@@ -255,6 +259,25 @@ def _compare_counts(base: Path, rows: list[dict], dataset) -> list[str]:
             "data set or a part of it"
         )
     return [f"{found}; ignore this if it is another data set."]
+
+
+def _calibrate(rows: list[dict], category: str, share: float) -> list[str]:
+    """Move a share of the training images to `validation`, and say so; ValueError for too few."""
+    good = [row for row in rows if row["splits"] == "validation" and not row["labels"]]
+    if good or not share:
+        return [f"dataset.calibration is not used: validation/good has {len(good)}."] * bool(share)
+    train = [row for row in rows if row["splits"] == "train"]
+    held_out = round(share * len(train))
+    if not FEWEST <= held_out < len(train):
+        raise ValueError(
+            f"dataset.calibration {share}: {held_out} of {len(train)} images of {category}/train/"
+            f"good held out; at least {FEWEST} are needed, and one must be left to train on"
+        )
+    # The name decides, too: categories with as many images are drawn independently.
+    random = np.random.default_rng(zlib.crc32(category.encode()))
+    for index in random.permutation(len(train))[:held_out]:
+        train[index]["splits"] = "validation"
+    return [f"{held_out} of {len(train)} images of train/good are held out: they calibrate."]
 
 
 def _about_masks(rows: list[dict], size: int) -> list[str]:

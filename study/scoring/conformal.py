@@ -23,7 +23,7 @@ import numpy as np
 from scipy.stats import norm
 
 FEWEST = 10  # calibration images; with fewer, alpha cannot be below 1/11
-MAPS = ("cosine", "segmentation", "gaussian")  # what is combined
+CLEAR, SHARE = 3.0, 0.5  # of `combine`: what counts as clear evidence, in deviations, and how much
 
 
 def rank(n, alpha):
@@ -36,9 +36,7 @@ def rank(n, alpha):
         raise ValueError(f"alpha is {alpha}; it must be above 0 and below 1")
     if n < FEWEST:
         raise ValueError(f"{n} calibration images; at least {FEWEST} are needed")
-    chosen = int(
-        np.ceil((n + 1) * (1 - alpha) - 1e-9)
-    )  # the slack absorbs the rounding of 1 - alpha
+    chosen = int(np.ceil((n + 1) * (1 - alpha) - 1e-9))  # the slack absorbs rounding of 1 - alpha
     if chosen > n:
         raise ValueError(
             f"{n} calibration images are too few for alpha {alpha}; the smallest alpha that they "
@@ -60,64 +58,73 @@ def threshold(scores, alpha):
 
 def p_values(calibration, scores):
     """p-value of each new image, (m,): (1 + calibration scores at or above its score) / (n + 1)."""
-    return (1 + count(calibration, scores)) / (len(calibration) + 1)
-
-
-def count(calibration, scores):
-    """How many calibration scores are equal to or above each of `scores`."""
-    return len(calibration) - np.searchsorted(np.sort(calibration), scores, side="left")
+    below = np.searchsorted(np.sort(calibration), scores, side="left")
+    return (1 + len(calibration) - below) / (len(calibration) + 1)
 
 
 def combine(calibration, scores):
     """One score from several maps: combined calibration scores (n,) and new scores (m,).
 
     calibration, scores: {map name: (n,) or (seeds, n)} and {map name: (m,) or (seeds, m)}. Each map
-    is brought to one scale by `normal_scores`; seeds are averaged first, then maps.
+    is brought to one scale by `normal_scores`, and seeds are averaged. The Gaussian leads. A map
+    that was trained on synthetic defects may rank real ones at chance (docs/log.md), so it adds
+    evidence only: `SHARE` of what it exceeds `CLEAR` by. Without a Gaussian, maps are averaged.
 
-    The combination is calibrated, too: `threshold` and `p_values` of it hold exactly. Take a new
-    image and rank all n + 1 images together, in each map. These ranks treat the n + 1 images alike,
-    so the averages are exchangeable and a p-value from them is valid. It would need new calibration
-    scores for each new image. A new image can only lower those: it pushes others one rank down or
-    leaves them. So the scores returned here, ranked without any new image, are upper bounds, and
-    the p-values from them are at least the valid ones. The cost is at most one rank in n + 1.
+    The combination is calibrated, too: `threshold` and `p_values` of it hold. Take a new image and
+    score all n + 1 images together, each against the n others, in each map. This treats them alike,
+    so the n + 1 sums are exchangeable and a p-value from them is valid; but the calibration scores
+    would then depend on the new image. They are highest if it lies below all others in every map.
+    Those bounds are returned as the calibration scores. The p-values from them are at least the
+    valid ones, and the cost is about one rank in n + 1.
     """
     if calibration.keys() != scores.keys():
         raise ValueError(f"maps {sorted(scores)} were not calibrated: {sorted(calibration)}")
-    by_map = []
-    for name, known in calibration.items():
-        seeds = zip(np.atleast_2d(known), np.atleast_2d(scores[name]), strict=True)
-        by_map.append(
-            [
-                np.mean(side, axis=0)
-                for side in zip(*(normal_scores(*pair) for pair in seeds), strict=True)
-            ]
-        )
-    known, new = (np.mean(side, axis=0) for side in zip(*by_map, strict=True))
-    return known, new
+    known, new = {}, {}
+    for name, by_seed in calibration.items():
+        pairs = zip(np.atleast_2d(by_seed), np.atleast_2d(scores[name]), strict=True)
+        sides = zip(*(normal_scores(*pair) for pair in pairs), strict=True)
+        known[name], new[name] = (np.mean(side, axis=0) for side in sides)
+    return _together(known), _together(new)
+
+
+def _together(maps):
+    """Sum of {map name: normal scores (n,)}; it rises with every one of them."""
+    if "gaussian" not in maps:
+        return np.mean([*maps.values()], axis=0)
+    others = [np.maximum(maps[name] - CLEAR, 0) for name in maps if name != "gaussian"]
+    return maps["gaussian"] + SHARE * np.sum(others, axis=0)
 
 
 def normal_scores(calibration, scores):
     """Calibration scores (n,) and new scores (m,) of one map, both as standard normal scores.
 
-    The score is the normal quantile of an image's rank among the n + 1. Ranks end at the largest
-    calibration score, so many defects would tie there; what exceeds it is added, in standard
-    deviations. A calibration image is compared with the n - 1 others alone. Both its rank and its
-    excess are then upper bounds of those in company of any new image (`combine` says why that
-    matters): one more image lowers neither their maximum nor their sum of squares.
+    New images are compared with the calibration images, each of these with the n - 1 others and an
+    image below all.
     """
     calibration, scores = np.asarray(calibration, float), np.asarray(scores, float)
-    n = len(calibration)
-    known = norm.isf(count(calibration, calibration) / (n + 2))
-    new = norm.isf((1 + count(calibration, scores)) / (n + 2))
-    top = np.argmax(calibration)
-    known[top] += _excess(np.delete(calibration, top), calibration[top], n)
-    return known, new + _excess(calibration, scores, n)
+    known = np.empty(len(calibration))
+    for index, score in enumerate(calibration):
+        others = np.append(np.delete(calibration, index), -np.inf)
+        known[index] = _quantile(others, score)
+    return known, _quantile(calibration, scores)
 
 
-def _excess(others, scores, n):
-    """How far scores exceed the largest of the others, in root mean squares of n deviations."""
-    spread = np.sqrt(np.sum((others - others.mean()) ** 2) / n)
-    smallest = max(
-        1e-6 * np.abs(others).max(), np.finfo(float).tiny
-    )  # a constant map has no spread
-    return np.maximum(scores - others.max(), 0) / max(spread, smallest)
+def _quantile(others, scores):
+    """Normal quantile of scores among n others, linear between them: strictly increasing.
+
+    Ranks end at the largest of the others, so many defects would tie there. Beyond either end,
+    the distance in root mean squares of n deviations is added, and clear defects keep their order.
+    """
+    ordered, n = np.sort(others), len(others)
+    real = ordered[np.isfinite(ordered)]
+    spread = np.sqrt(np.sum((real - real.mean()) ** 2) / n)
+    spread = max(spread, 1e-6 * np.abs(real).max(), np.finfo(float).tiny)  # of a constant map
+    levels = norm.ppf(np.arange(1, n + 1) / (n + 1))
+    below = np.searchsorted(ordered, scores, side="left")
+    left, right = ordered[np.maximum(below - 1, 0)], ordered[np.minimum(below, n - 1)]
+    inside = (below > 0) & (below < n)
+    way = np.ones(np.shape(scores))  # from the left neighbour to the right; all of it from -inf
+    np.divide(scores - left, right - left, out=way, where=inside & np.isfinite(left))
+    low, high = levels[np.maximum(below - 1, 0)], levels[np.minimum(below, n - 1)]
+    beyond = np.where(below == 0, scores - ordered[0], scores - ordered[-1]) / spread
+    return np.where(inside, low + way * (high - low), high + beyond)

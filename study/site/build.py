@@ -35,7 +35,8 @@ NOTEBOOKS = (  # what each kind of notebook answers, in the order to read them
     ("segmentation", "training a segmentation network"),
     ("maps", "both maps of the held-out images"),
     ("evaluation", "scoring the maps"),
-    ("baseline", "the nearest-neighbour baseline"),
+    ("baseline", "the teacher alone: nearest neighbour, Gaussian"),
+    ("calibration", "thresholds from good images"),
 )
 ABOUT_PAPER = ("paper", "pro")  # of no use beside somebody's own parts
 
@@ -43,7 +44,7 @@ ABOUT_PAPER = ("paper", "pro")  # of no use beside somebody's own parts
 def plain(name):
     """A name of the study's files as words; the baseline's says which levels it reads."""
     words = str(name).replace("_", " ")
-    return re.sub(r"(nearest neighbour) (\d)", r"\1, level \2", words)
+    return re.sub(r"(nearest neighbour|maximum|gaussian) (\d)", r"\1, level \2", words)
 
 
 def embedded(value):

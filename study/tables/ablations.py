@@ -17,7 +17,9 @@ FILES = ("ablations", "validation", "baseline")  # .csv of each frame of `Tables
 
 
 class Tables(NamedTuple):
-    """Rows of the test split, of the validation split, and of the baseline (both splits).
+    """Rows of the test split, of the validation split, and of the rivals (both splits).
+
+    baseline: the rows of the teacher alone, and of the combination where there is a calibration.
 
     draws: resampled figures of the rows, as of `scores.load_draws`, for intervals over images;
     student: the one that the headline is about.
@@ -43,14 +45,15 @@ def collect(settings):
 
     frame = read("evaluation")
     test, validation = (frame[frame.split == split] for split in ("test", "validation"))
-    rows = (test.drop(columns="split"), validation.drop(columns="split"), read("baseline"))
+    rivals = together(read("baseline"), read("calibration"))
+    rows = (test.drop(columns="split"), validation.drop(columns="split"), rivals)
     return Tables(*rows, draws(settings), settings.headline)
 
 
 def draws(settings):
     """Resampled figures of all rows of the declared categories."""
     found = {}
-    for stage in ("evaluation", "baseline"):
+    for stage in ("evaluation", "baseline", "calibration"):
         for name in settings.categories:
             found |= load_draws(results.draws(stage, name))
     return found

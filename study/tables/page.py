@@ -25,9 +25,17 @@ SMOKE = (
 NO_RESULT = (  # keys that name things, or change no result of the method
     *("study", "categories", "headline", "arithmetic.threads", "dataset.root", "dataset.ignore"),
     *("dataset.strict", "elpv", "textures.root", "teacher.weights", "running", "claims"),
-    *("baseline", "figures"),
+    *("baseline", "calibration", "figures"),
 )
-HEADLINE_STAGES = ("dataset", "student", "segmentation", "maps", "evaluation", "baseline")
+HEADLINE_STAGES = (
+    "dataset",
+    "student",
+    "segmentation",
+    "maps",
+    "evaluation",
+    "baseline",
+    "calibration",
+)
 
 
 def protocol(params):
