@@ -1,1 +1,1 @@
-"""Scoring new images with the study's calibrated models: what `make inspect` and `make export` use."""
+"""Scoring new images with the calibrated models: what `make inspect` and `make export` use."""

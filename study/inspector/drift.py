@@ -20,8 +20,8 @@ def scores(known, new, alpha, alarms):
     higher = np.median(new) > np.median(known)
     return [
         f"The scores are {'higher' if higher else 'lower'} than those of the {len(known)} "
-        f"calibration images (Kolmogorov-Smirnov p = {p:.1g}): {alarms} of {len(new)} images alarm, "
-        f"where {alpha:.1%} of good ones would at most. "
+        f"calibration images (Kolmogorov-Smirnov p = {p:.1g}): {alarms} of {len(new)} images "
+        f"alarm, where {alpha:.1%} of good ones would at most. "
         + (
             "Either many parts are defective, or camera, light or parts have changed."
             if higher
@@ -53,8 +53,8 @@ def sizes(known, new):
     ratios = usual[0] / usual[1], unusual[0] / unusual[1]
     squeezed = abs(ratios[0] / ratios[1] - 1) > 0.02
     return [
-        f"{others.total()} of {len(new)} images have another size than the calibration images, such "
-        f"as {unusual[0]}x{unusual[1]} instead of {usual[0]}x{usual[1]} pixels"
+        f"{others.total()} of {len(new)} images have another size than the calibration images, "
+        f"such as {unusual[0]}x{unusual[1]} instead of {usual[0]}x{usual[1]} pixels"
         + (
             ", and another shape: resizing distorts them differently. Crop them alike."
             if squeezed

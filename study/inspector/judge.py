@@ -21,13 +21,12 @@ COMBINED = "combined"
 
 
 class Ranked(nn.Module):
-    """Scores of one map by one seed as standard normal scores: the `new` side of `normal_scores`."""
+    """Scores of a map by a seed as standard normal scores, as conformal.normal_scores has them."""
 
     def __init__(self, calibration):
         super().__init__()
-        for name, values in zip(
-            ("known", "levels", "spread"), conformal.scale(calibration), strict=True
-        ):
+        parts = ("known", "levels", "spread")
+        for name, values in zip(parts, conformal.scale(calibration), strict=True):
             self.register_buffer(name, torch.tensor(values, dtype=torch.float32))
 
     def forward(self, scores):
@@ -69,7 +68,7 @@ class Judge(nn.Module):
     """uint8 images (N, S, S, C) -> map (N, S, S), score (N,) and p-value (N,).
 
     The map is in units of the calibrated pixel threshold, so a pixel above 1 is anomalous. kind:
-    `combined`, or a single map of the calibration by one `seed`. networks: {seed: (student, segmentation)}.
+    `combined`, or a single map by one `seed`. networks: {seed: (student, segmentation)}.
     document: the calibration. An image is an alarm where its score is above `threshold`.
     """
 

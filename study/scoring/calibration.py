@@ -192,8 +192,10 @@ def binomial_interval(alpha, count):
 
 
 def model_hash(settings, category):
-    """sha256 over the teacher's settings and the weights of headline student and Gaussian."""
-    found = hashlib.sha256(repr(settings.teacher).encode())
+    """sha256 over what params.yaml says of the scores, and the weights of student and Gaussian."""
+    sizes = settings.dataset.image_size, settings.dataset.channels, settings.evaluation.top_pixels
+    read = settings.teacher, settings.headline, settings.seeds, settings.segmentation.input, sizes
+    found = hashlib.sha256(repr(read).encode())
     items = [results.item(settings.headline, seed) for seed in settings.seeds]
     files = [results.network(phase, category, item) / "weights.pt"
              for item in items for phase in ("student", "segmentation")]  # fmt: skip

@@ -84,15 +84,18 @@ def combine(calibration, scores):
         pairs = zip(np.atleast_2d(by_seed), np.atleast_2d(scores[name]), strict=True)
         sides = zip(*(normal_scores(*pair) for pair in pairs), strict=True)
         known[name], new[name] = (np.mean(side, axis=0) for side in sides)
-    return _together(known), _together(new)
+    return together(known), together(new)
 
 
-def _together(maps):
-    """Sum of {map name: normal scores (n,)}; it rises with every one of them."""
+def together(maps):
+    """Sum of {map name: normal scores (n,)}; it rises with every one of them.
+
+    Of arrays or of tensors: study/inspector/judge.py adds up the same way.
+    """
     if "gaussian" not in maps:
-        return np.mean([*maps.values()], axis=0)
-    others = [np.maximum(maps[name] - CLEAR, 0) for name in maps if name != "gaussian"]
-    return maps["gaussian"] + SHARE * np.sum(others, axis=0)
+        return sum(maps.values()) / len(maps)
+    others = [(maps[name] - CLEAR).clip(0) for name in maps if name != "gaussian"]
+    return maps["gaussian"] + SHARE * sum(others)
 
 
 def normal_scores(calibration, scores):
@@ -109,17 +112,22 @@ def normal_scores(calibration, scores):
     return known, _quantile(calibration, scores)
 
 
+def scale(others):
+    """n scores in order, their normal quantiles, and their spread: what `_quantile` reads."""
+    ordered, n = np.sort(others), len(others)
+    real = ordered[np.isfinite(ordered)]
+    spread = np.sqrt(np.sum((real - real.mean()) ** 2) / n)
+    spread = max(spread, 1e-6 * np.abs(real).max(), np.finfo(float).tiny)  # of a constant map
+    return ordered, norm.ppf(np.arange(1, n + 1) / (n + 1)), spread
+
+
 def _quantile(others, scores):
     """Normal quantile of scores among n others, linear between them: strictly increasing.
 
     Ranks end at the largest of the others, so many defects would tie there. Beyond either end,
     the distance in root mean squares of n deviations is added, and clear defects keep their order.
     """
-    ordered, n = np.sort(others), len(others)
-    real = ordered[np.isfinite(ordered)]
-    spread = np.sqrt(np.sum((real - real.mean()) ** 2) / n)
-    spread = max(spread, 1e-6 * np.abs(real).max(), np.finfo(float).tiny)  # of a constant map
-    levels = norm.ppf(np.arange(1, n + 1) / (n + 1))
+    (ordered, levels, spread), n = scale(others), len(others)
     below = np.searchsorted(ordered, scores, side="left")
     left, right = ordered[np.maximum(below - 1, 0)], ordered[np.minimum(below, n - 1)]
     inside = (below > 0) & (below < n)

@@ -5,7 +5,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import torch
-from study.scoring.gaussian import Gaussian
 from toys import grey, put
 
 from lib.anomaly_map import image_score
@@ -15,6 +14,7 @@ from study import params, results, trained
 from study.data.category import Category, entry
 from study.inspector.judge import Judge
 from study.scoring import calibration, conformal
+from study.scoring.gaussian import Gaussian
 
 SIZE, KNOWN = 64, 40
 SHIPPED = params.load()

@@ -21,7 +21,7 @@ def test_images_at_any_depth_and_nothing_hidden(tmp_path):
 
 
 def test_nothing_to_inspect(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no file or folder .*gone"):
+    with pytest.raises(FileNotFoundError, match=r"no file or folder .*gone"):
         incoming.find(tmp_path / "gone")
     with pytest.raises(ValueError, match="no images; PNG, JPG, BMP and TIFF are read"):
         incoming.find(tmp_path)
