@@ -65,9 +65,7 @@ class Inspection:
         usual = results.ROOT / "inspected" / (name.stem if name.is_file() else name.name)
         out = Path(self.asked.out or usual)
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise FileExistsError(
-                f"{out} is not empty; remove it, or name another one with OUT=..."
-            )
+            raise FileExistsError(f"{out} is not empty; remove it, or name another with OUT=...")
         return out
 
     def run(self):
