@@ -193,6 +193,11 @@ class Inspection:
         print(f"{self.summary()}\n{self.out}/index.html  {self.out}/scores.csv")
 
 
+def example(settings, category):
+    """The folder of the category's test images, whose answers are known."""
+    return str(results.ROOT / settings.dataset.root / category / "test")
+
+
 def calibration_images(category, calibration):
     """The images that calibrate, uint8 (n, S, S, C)."""
     held_out = Category.load(results.held_out(category))

@@ -77,10 +77,10 @@ def load_category(dataset, category: str) -> Category:
     check_links(root, [path for pair in pairs for path in pair if path])
     _check_fits(len(pairs), category, dataset)
     rows = [_row(path, mask, base, dataset) for path, mask in pairs]
-    _check_test(base, rows)
+    notes = _check_test(base, rows)
     _check_black(base, pairs, rows)
     benchmark = "mvtec" if "mvtec" in root.name.lower() else root.name
-    notes = _about_masks(rows, dataset.image_size)
+    notes = notes or _about_masks(rows, dataset.image_size)
     if benchmark == "mvtec" or dataset.strict:  # a `tile` of other images is no MVTec AD's
         notes = _compare_counts(base, rows, dataset) + notes
     notes += _calibrate(rows, category, dataset.calibration)
@@ -217,13 +217,18 @@ def _row(path: Path, mask_path: Path | None, base: Path, dataset) -> dict:
     return entry(resized(image, dataset.image_size), mask, defect, name, split)
 
 
-def _check_test(base: Path, rows: list[dict]) -> None:
+def _check_test(base: Path, rows: list[dict]) -> list[str]:
+    """A note where there is no test image at all; ValueError where one kind is missing."""
     good = [row["defects"] == "good" for row in rows if row["splits"] == "test"]
+    if not good:
+        return ["There is no test split, so nothing is measured."]
     if all(good) or not any(good):
         raise ValueError(
             f"{base}/test: {sum(good)} good and {len(good) - sum(good)} defective images; AUROC is "
-            "undefined without both, add to test/good or to a folder named after the defect"
+            "undefined without both, add to test/good or to a folder named after the defect, or "
+            "remove test/ to train and calibrate without measuring"
         )
+    return []
 
 
 def _check_black(base: Path, pairs, rows: list[dict]) -> None:

@@ -155,7 +155,11 @@ def read_calibration(settings, category, alpha=None):
         raise ValueError(f"category {category!r}: not one of params.yaml's categories ({known})")
     document = calibration.load(category)
     alpha = settings.calibration.alpha[0] if alpha is None else alpha
-    conformal.rank(document["n"], alpha)
+    try:
+        conformal.rank(document["n"], alpha)
+    except ValueError as error:
+        more = "add good images to validation/good, or raise dataset.calibration, and rerun"
+        raise ValueError(f"{category}: {error}{f'; {more}' * (0 < alpha < 1)}") from None
     return document, alpha
 
 

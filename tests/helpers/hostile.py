@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
 
+import hostile_inspect
 import nbformat
 import numpy as np
 import torch
@@ -923,6 +924,7 @@ def runs():
 
 PREPARE = dict.fromkeys(("images", "masks", "names", "folders"), lambda f: write_nut(f / "toys"))
 PREPARE["finished runs"] = write_run
+PREPARE["inspect"] = hostile_inspect.prepare
 READERS = {
     "images": read_image,
     "masks": read_mask,
@@ -932,10 +934,12 @@ READERS = {
     "params.yaml": read_params,
     "notebooks": read_notebook,
     "finished runs": read_run,
+    "inspect": hostile_inspect.read,
 }
 CASES = [
     *(*images(), *masks(), *names(), *folders()),
     *(*weights(), *params_files(), *notebooks(), *runs()),
+    *(Case("inspect", *one) for one in hostile_inspect.cases(READ)),
 ]
 
 

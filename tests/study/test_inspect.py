@@ -113,7 +113,7 @@ def test_bad_input_gets_one_line_before_any_work(ready, made, monkeypatch, capsy
         assert said.startswith("error: ") and said.count("\n") == 1 and message in said, said
 
     new = ready / "new"
-    refused("alpha is 1.5; it must be above 0 and below 1", new, "--alpha", 1.5)
+    refused("alpha is 1.5; it must be above 0 and below 1\n", new, "--alpha", 1.5)
     refused("alpha is 0.0", new, "--alpha", 0)
     refused("the smallest alpha that they allow is 1/41 = 0.0244", new, "--alpha", 0.01)
     refused("category 'nut': not one of params.yaml's categories", new, "--category", "nut")
