@@ -15,7 +15,7 @@ A ?= HEAD
 B ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help env study report plots compare inspect export mvtec test torture hostile bench lint format notebooks-clean record clean
+.PHONY: help env study report plots compare inspect export mvtec test torture hostile bench latency lint format notebooks-clean record clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 26
@@ -76,6 +76,9 @@ hostile: env ## every bad input and the message that it gets: reports/hostile.md
 
 bench: env ## time the study beside a plain implementation: reports/benchmark/
 	$(BIN)/python -m bench.run
+
+latency: env ## time the inspector in torch and in ONNX Runtime: reports/benchmark/latency-*.md
+	$(BIN)/python -m bench.latency $(CATEGORY)
 
 lint: env ## ruff, without changing anything
 	$(BIN)/ruff check .

@@ -147,7 +147,8 @@ class Calibrated:
         """
         test = tested(self.held_out)
         labels, rows = self.held_out.labels[test], []
-        for kind, by_seed in self.scores.items():
+        measured = self.scores if len(np.unique(labels)) == 2 else {}
+        for kind, by_seed in measured.items():
             for place, row in enumerate(by_seed):
                 for alpha in (*self.settings.calibration.alpha, None):
                     cut = conformal.threshold(row[self.known], alpha) if alpha else None

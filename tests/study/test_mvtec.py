@@ -167,3 +167,15 @@ def test_mvtec(name, good, defective):
     assert category.notes == () and category.has_mask.all()
     assert (category.labels[test] == 0).sum() == good
     assert category.labels.sum() == defective == category.masks.any(axis=(1, 2)).sum()
+
+
+def test_a_folder_of_good_images_alone(root):
+    """Enough to train, to calibrate and to inspect; nothing is measured."""
+    shutil.rmtree(root / "nut/test")
+    shutil.rmtree(root / "nut/ground_truth")
+    for index in range(3, 40):
+        put(root / f"nut/train/good/{index:03}.png", grey(100 + index))
+    nut = load_category(dataset(root=str(root), calibration=0.25), "nut")
+    assert nut.notes[0] == "There is no test split, so nothing is measured."
+    assert (nut.splits == "train").sum() == 30 and (nut.splits == "validation").sum() == 10
+    assert not nut.labels.any()
