@@ -1,6 +1,7 @@
 """The stage `calibration`: thresholds from good images alone, and how far they hold on test.
 
-The calibration images are the real good images of the split `validation`. study/scoring/conformal
+The calibration images are the real good images of the split `validation`
+(`Category.calibrates`). study/scoring/conformal
 has the arithmetic and the layout of the file that this stage leaves.
 """
 
@@ -22,32 +23,9 @@ from study.scoring.scores import full_size
 SPLITS = 20  # random calibration splits, to see how far one split is luck
 
 
-def chosen(held_out):
-    """Which held-out images calibrate, bool (N,)."""
-    return (held_out.splits == "validation") & (held_out.labels == 0) & ~held_out.drawn
-
-
 def tested(held_out):
     """Which held-out images are real test images, bool (N,)."""
     return (held_out.splits == "test") & ~held_out.drawn
-
-
-def shortage(count, settings):
-    """Why `count` calibration images do not give all thresholds, or an empty text."""
-    try:
-        for alpha in settings.calibration.alpha:
-            conformal.rank(count, alpha)
-    except ValueError as error:
-        return f"calibration.alpha: {error}"
-    return ""
-
-
-def check(images, settings):
-    """ValueError, before training, where too few training images are held out for an alpha."""
-    problem = shortage(int(chosen(images).sum()), settings)
-    if problem and settings.dataset.calibration:
-        raise ValueError(f"{problem}; raise dataset.calibration, or alpha")
-    return f"No thresholds: {problem}." if problem else ""
 
 
 def load_maps(held_out, settings):
@@ -80,9 +58,9 @@ class Calibrated:
 
     def __init__(self, held_out, maps, settings):
         """maps: of `load_maps`."""
-        self.held_out, self.settings, self.known = held_out, settings, chosen(held_out)
+        self.held_out, self.settings, self.known = held_out, settings, held_out.calibrates()
         self.problem, self.alpha = (
-            shortage(self.known.sum(), settings),
+            conformal.shortage(self.known.sum(), settings),
             settings.calibration.alpha[0],
         )
         self.maps, self.scores, self.largest = {} if self.problem else maps, {}, {}

@@ -45,6 +45,27 @@ def rank(n, alpha):
     return chosen
 
 
+def shortage(n, settings):
+    """Why n calibration images do not give all thresholds of params.yaml, or an empty text."""
+    try:
+        for alpha in settings.calibration.alpha:
+            rank(int(n), alpha)
+    except ValueError as error:
+        return f"calibration.alpha: {error}"
+    return ""
+
+
+def check(n, settings):
+    """ValueError, before training, where a held-out share gives too few images for an alpha.
+
+    Without a held-out share, returns a sentence on the thresholds that there will not be.
+    """
+    problem = shortage(n, settings)
+    if problem and settings.dataset.calibration:
+        raise ValueError(f"{problem}; raise dataset.calibration, or alpha")
+    return f"No thresholds: {problem}." if problem else ""
+
+
 def threshold(scores, alpha):
     """The split-conformal threshold of calibration scores (n,): an image above it is an alarm.
 

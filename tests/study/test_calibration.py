@@ -101,17 +101,6 @@ def test_without_calibration_images_there_is_nothing_and_a_reason():
     assert none.rates().empty and none.splits().empty and not list(none.items())
 
 
-def test_too_few_for_alpha_is_said_before_training():
-    held_out = many(copies=2)  # 12 calibrate: 1/13 at least
-    strict = replace(SETTINGS, calibration=replace(SETTINGS.calibration, alpha=(0.05,)))
-    said = calibration.check(held_out, strict)
-    assert said.startswith("No thresholds: calibration.alpha: 12 calibration images are too few")
-    asked = replace(strict, dataset=replace(strict.dataset, calibration=0.2))
-    with pytest.raises(ValueError, match=r"1/13 = 0\.0769; raise dataset.calibration, or alpha"):
-        calibration.check(held_out, asked)
-    assert calibration.check(held_out, ALPHA) == ""
-
-
 def test_the_hash_is_of_the_weights_used(tmp_path, monkeypatch):
     monkeypatch.setattr(results, "ROOT", tmp_path)
     before = calibration.model_hash(ALPHA, "nut")

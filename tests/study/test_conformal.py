@@ -1,10 +1,13 @@
 """Thresholds, p-values and the combination against their definitions and their guarantee."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from study import params
 from study.scoring import metrics
-from study.scoring.conformal import combine, normal_scores, p_values, rank, threshold
+from study.scoring.conformal import check, combine, normal_scores, p_values, rank, threshold
 
 
 def draw(*shape, seed=0):
@@ -42,6 +45,17 @@ def test_what_has_no_threshold_is_refused(n, alpha, message):
 def test_scores_that_are_no_numbers_are_refused():
     with pytest.raises(ValueError, match="NaN or infinity"):
         threshold([*range(20), np.nan], 0.5)
+
+
+def test_too_few_for_alpha_is_said_before_training():
+    shipped = params.load()
+    strict = replace(shipped, calibration=replace(shipped.calibration, alpha=(0.05,)))
+    said = check(12, strict)
+    assert said.startswith("No thresholds: calibration.alpha: 12 calibration images are too few")
+    asked = replace(strict, dataset=replace(strict.dataset, calibration=0.2))
+    with pytest.raises(ValueError, match=r"1/13 = 0\.0769; raise dataset.calibration, or alpha"):
+        check(12, asked)
+    assert check(19, asked) == ""
 
 
 def test_p_values_by_hand():
