@@ -11,7 +11,7 @@ import json
 import numpy as np
 import pandas as pd
 import torch
-from scipy.stats import binom
+from scipy.stats import betabinom, binom
 
 from lib.anomaly_map import image_score
 from lib.devices import device_name
@@ -136,7 +136,7 @@ class Calibrated:
         return pd.DataFrame(rows, columns=["map", "threshold", "seed", "false alarms", "hits"])
 
     def splits(self):
-        """False alarms in percent over `SPLITS` random calibration splits: map, alpha, rate.
+        """False alarms in percent over `SPLITS` random calibration splits, by map and alpha.
 
         Good calibration and test images are pooled and split again; no network trains again.
         """
@@ -151,8 +151,8 @@ class Calibrated:
             for kind, (a, b) in (pairs | {"combined": conformal.combine(known, new)}).items():
                 for alpha in self.settings.calibration.alpha:
                     alarms = b > conformal.threshold(a, alpha)
-                    rows.append((kind, alpha, 100 * alarms.mean(), len(b)))
-        return pd.DataFrame(rows, columns=["map", "alpha", "false alarms", "images"])
+                    rows.append((kind, alpha, 100 * alarms.mean(), len(b), count))
+        return pd.DataFrame(rows, columns=["map", "alpha", "false alarms", "images", "calibration"])
 
 
 def best_f1(scores, labels):
@@ -164,9 +164,17 @@ def best_f1(scores, labels):
     return scores >= cuts[int(np.argmax(f1))]
 
 
-def binomial_interval(alpha, count):
-    """Where 95 % of false-alarm rates lie (percent) on `count` images, if each has rate alpha."""
-    return tuple(100 * np.array(binom.interval(0.95, count, alpha)) / count)
+def binomial_interval(alpha, images, calibration=None):
+    """Where 95 % of false-alarm rates lie (percent) on so many images, if each has rate alpha.
+
+    With a number of calibration images: where they lie if these are a random draw, too. The rate of
+    a threshold is then itself random, and the number of alarms beta-binomial.
+    """
+    count = binom(images, alpha)
+    if calibration:
+        k = conformal.rank(calibration, alpha)
+        count = betabinom(images, calibration + 1 - k, k)
+    return tuple(100 * np.array(count.interval(0.95)) / images)
 
 
 def model_hash(settings, category):

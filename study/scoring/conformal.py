@@ -23,7 +23,7 @@ import numpy as np
 from scipy.stats import norm
 
 FEWEST = 10  # calibration images; with fewer, alpha cannot be below 1/11
-CLEAR, SHARE = 3.0, 0.5  # of `combine`: what counts as clear evidence, in deviations, and how much
+CLEAR, SHARE = 3.0, 0.25  # of `combine`: what counts as clear evidence, in deviations, its weight
 
 
 def rank(n, alpha):
@@ -87,9 +87,10 @@ def combine(calibration, scores):
     """One score from several maps: combined calibration scores (n,) and new scores (m,).
 
     calibration, scores: {map name: (n,) or (seeds, n)} and {map name: (m,) or (seeds, m)}. Each map
-    is brought to one scale by `normal_scores`, and seeds are averaged. The Gaussian leads. A map
-    that was trained on synthetic defects may rank real ones at chance (docs/log.md), so it adds
-    evidence only: `SHARE` of what it exceeds `CLEAR` by. Without a Gaussian, maps are averaged.
+    is brought to one scale by `normal_scores`, and seeds are averaged. The Gaussian leads. Maps
+    that were trained on synthetic defects may rank real ones at chance (docs/log.md), so they add
+    clear evidence only: what the lowest of them exceeds `CLEAR` by, times `SHARE`. Without a
+    Gaussian, the maps are averaged.
 
     The combination is calibrated, too: `threshold` and `p_values` of it hold. Take a new image and
     score all n + 1 images together, each against the n others, in each map. This treats them alike,
@@ -112,8 +113,9 @@ def _together(maps):
     """Sum of {map name: normal scores (n,)}; it rises with every one of them."""
     if "gaussian" not in maps:
         return np.mean([*maps.values()], axis=0)
-    others = [np.maximum(maps[name] - CLEAR, 0) for name in maps if name != "gaussian"]
-    return maps["gaussian"] + SHARE * np.sum(others, axis=0)
+    others = [maps[name] for name in maps if name != "gaussian"]
+    agreed = np.min(others, axis=0) if others else -np.inf
+    return maps["gaussian"] + SHARE * np.maximum(agreed - CLEAR, 0)
 
 
 def normal_scores(calibration, scores):

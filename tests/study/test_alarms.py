@@ -22,8 +22,8 @@ def test_rates_answer_and_splits():
     assert "30 good images" in said and "10 % false alarms allowed" in said
     assert "finds 100.0 %" in said and "it has seen the answers" in said
     inside = alarms.within(found.splits())
-    assert inside.loc[(0.1, "combined"), "95 % interval"] == "[0.0, 23.3]"
-    assert inside["splits inside"].str.endswith(" of 20").all()
+    assert inside.loc[(0.1, "combined"), "binomial 95 %"] == "[0.0, 23.3]"
+    assert inside["inside, binomial"].str.endswith(" of 20").all()
 
 
 def test_no_calibration():

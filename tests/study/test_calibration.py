@@ -122,6 +122,14 @@ def test_best_f1_by_hand():
 def test_binomial_interval():
     low, high = calibration.binomial_interval(0.1, 100)
     assert (round(low), round(high)) == (5, 16)
+    random = np.random.default_rng(0)
+    rates = [  # of 99 calibration images and 100 new ones
+        100 * (random.random(100) > conformal.threshold(random.random(99), 0.1)).mean()
+        for _ in range(2000)
+    ]
+    wide = calibration.binomial_interval(0.1, 100, 99)
+    assert wide[0] < low < high < wide[1]
+    assert 0.94 < np.mean([wide[0] <= rate <= wide[1] for rate in rates]) < 0.985
 
 
 def test_what_is_not_calibrated_is_named(tmp_path, monkeypatch):

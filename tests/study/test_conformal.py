@@ -133,7 +133,7 @@ def test_defects_beyond_the_largest_calibration_score_keep_their_order():
     assert (np.diff(new) > 0).all()
 
 
-def test_a_map_of_no_use_does_not_hide_the_gaussian_and_a_sharp_one_helps_it():
+def test_a_map_of_no_use_does_not_hide_the_gaussian_and_sharp_ones_help_it():
     """Image AUROC, with 20 calibration images."""
     labels = np.r_[np.zeros(200), np.ones(200)]
 
@@ -143,9 +143,10 @@ def test_a_map_of_no_use_does_not_hide_the_gaussian_and_a_sharp_one_helps_it():
         alone = metrics.image_auroc(new["gaussian"], labels)
         return metrics.image_auroc(combine(known, new)[1], labels) - alone
 
-    sharp = draw(420, seed=2) + np.r_[np.zeros(20), 8 * labels]
+    cosine, segmentation = (draw(420, seed=s) + np.r_[np.zeros(20), 8 * labels] for s in (2, 4))
     assert auroc(2, useless=draw(420, seed=3), constant=np.full(420, 0.4)) > -0.01
-    assert auroc(2, sharp=sharp) > 0.05
+    assert auroc(2, cosine=cosine, segmentation=segmentation) > 0.02
+    assert auroc(2) == 0
 
 
 def test_scores_between_and_beyond_the_others_are_strictly_ordered():
