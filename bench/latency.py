@@ -110,9 +110,9 @@ def page(frame, facts):
             [
                 "# From image file to verdict",
                 "\n".join(f"- {what}: {text}" for what, text in facts.items()),
-                "`make latency`: decode, resize, both maps and the Gaussian, the combined score, the "
-                "verdict. The two take turns in one process. Compare the ratio, which is the median "
-                "over the turns; the milliseconds depend on what else the machine does.",
+                "`make latency`: decode, resize, both maps and the Gaussian, the combined score, "
+                "the verdict. The two take turns in one process. Compare the ratio, which is the "
+                "median over the turns; the milliseconds depend on what else the machine does.",
                 table.to_markdown(index=False, disable_numparse=True),
             ]
         )

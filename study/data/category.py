@@ -53,6 +53,10 @@ class Category:
         """The normal images to train on, uint8 (n, H, W, C)."""
         return self.images[self.splits == "train"]
 
+    def calibrates(self) -> np.ndarray:
+        """Which images set thresholds, bool (N,): the real good ones of the split validation."""
+        return (self.splits == "validation") & (self.labels == 0) & ~self.drawn
+
     def held_out(self) -> "Category":
         """Everything that is not trained on: validation and test, real and drawn defects."""
         return self.select(self.splits != "train")

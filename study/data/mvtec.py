@@ -30,11 +30,11 @@ from study.data.images import (
     read_mask,
     resized,
 )
+from study.data.notes import HELD_OUT, about_masks, listed
 from study.limits import check_memory
 from study.params import ROOT
 from study.scoring.conformal import FEWEST
 
-HELD_OUT = ("validation", "test")
 # Training and test images of MVTec AD (Bergmann et al., CVPR 2019): 3,629 and 1,725 together.
 OFFICIAL_COUNTS = {
     "bottle": (209, 83),
@@ -80,7 +80,7 @@ def load_category(dataset, category: str) -> Category:
     notes = _check_test(base, rows)
     _check_black(base, pairs, rows)
     benchmark = "mvtec" if "mvtec" in root.name.lower() else root.name
-    notes = notes or _about_masks(rows, dataset.image_size)
+    notes = notes or about_masks(rows, dataset.image_size)
     if benchmark == "mvtec" or dataset.strict:  # a `tile` of other images is no MVTec AD's
         notes = _compare_counts(base, rows, dataset) + notes
     notes += _calibrate(rows, category, dataset.calibration)
@@ -141,7 +141,7 @@ def _list_images(base: Path, ignore: Sequence[str]) -> dict[tuple[str, str], lis
                     stray.append(f"{path.relative_to(base)} ({problem})")
     if stray:
         raise ValueError(
-            f"{base}: not usable as images: {_listed(stray)}; move them away, or "
+            f"{base}: not usable as images: {listed(stray)}; move them away, or "
             "skip them with patterns in dataset.ignore, such as ['*.txt', 'backup']"
         )
     return found
@@ -237,14 +237,9 @@ def _check_black(base: Path, pairs, rows: list[dict]) -> None:
     masks = [mask for (_, mask), row in both if mask and row["labels"]]
     if masks and not any(read_mask(mask).getextrema()[1] for mask in masks):
         raise ValueError(
-            f"{base}: all masks are black: {_listed([str(m.relative_to(base)) for m in masks])}; "
+            f"{base}: all masks are black: {listed([str(m.relative_to(base)) for m in masks])}; "
             "save 255 on the defect, or remove ground_truth to go without masks"
         )
-
-
-def _listed(names: list[str], count: int = 20) -> str:
-    more = f" and {len(names) - count} more" if len(names) > count else ""
-    return f"{', '.join(names[:count])}{more}"
 
 
 def _compare_counts(base: Path, rows: list[dict], dataset) -> list[str]:
@@ -283,41 +278,3 @@ def _calibrate(rows: list[dict], category: str, share: float) -> list[str]:
     for index in random.permutation(len(train))[:held_out]:
         train[index]["splits"] = "validation"
     return [f"{held_out} of {len(train)} images of train/good are held out: they calibrate."]
-
-
-def _about_masks(rows: list[dict], size: int) -> list[str]:
-    """Notes on missing, empty and inverted masks.
-
-    A split whose masks mark no pixel has no pixel metrics: its `has_mask` becomes False here.
-    """
-    notes, left_out = [], "so the pixel metrics of its real defects are left out."
-    if not any(row["labels"] and row["has_mask"] for row in rows):
-        return ["No defective image has a mask, so the pixel metrics of real defects are left out."]
-    for split in HELD_OUT:
-        defective = [row for row in rows if row["labels"] and row["splits"] == split]
-        missing = [row["names"] for row in defective if not row["has_mask"]]
-        empty = [row for row in defective if row["has_mask"] and not row["masks"].any()]
-        if missing:
-            notes.append(
-                f"{len(missing)} of {len(defective)} defective {split} images have no mask, "
-                f"{left_out} Without a mask: {_listed(missing, 3)}."
-            )
-        elif empty and len(empty) == len(defective):
-            notes.append(f"No mask of {split} marks a pixel at {size}x{size}, {left_out}")
-            for row in empty:
-                row["has_mask"] = False
-        elif empty:
-            notes.append(
-                f"{len(empty)} of {len(defective)} masks of {split} mark no pixel at {size}x{size}."
-            )
-    if frames := sum(_is_frame(row["masks"]) for row in rows):
-        notes.append(
-            f"{frames} masks mark the whole border of their image but not all of it: are they "
-            "inverted? The defect is white."
-        )
-    return notes
-
-
-def _is_frame(mask: np.ndarray) -> bool:
-    border = mask[0].all() and mask[-1].all() and mask[:, 0].all() and mask[:, -1].all()
-    return bool(border and not mask.all())

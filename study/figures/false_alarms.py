@@ -10,7 +10,8 @@ from study.scoring.calibration import binomial_interval
 def histogram(splits) -> Figure:
     """A panel for each alpha and map, of `Calibrated.splits`: false alarms over the splits.
 
-    The line is alpha, the band the binomial 95 % interval around it.
+    The line is alpha. The dark band is the binomial 95 % interval; the light one also counts the
+    luck of the calibration images.
     """
     alphas, maps = (list(dict.fromkeys(splits[key])) for key in ("alpha", "map"))
     figure, axes = _grid(max(1, len(alphas)), max(1, len(maps)), 1.8, 1.5, sharex="row")
@@ -18,8 +19,9 @@ def histogram(splits) -> Figure:
         _say(axes[0, 0], "no thresholds")
     for (alpha, kind), found in splits.groupby(["alpha", "map"], sort=False):
         axis, rates = axes[alphas.index(alpha), maps.index(kind)], found["false alarms"]
-        low, high = binomial_interval(alpha, int(found["images"].iloc[0]))
-        axis.axvspan(low, high, color="0.88")
+        images, known = (int(found[key].iloc[0]) for key in ("images", "calibration"))
+        axis.axvspan(*binomial_interval(alpha, images, known), color="0.93")
+        axis.axvspan(*binomial_interval(alpha, images), color="0.85")
         axis.axvline(100 * alpha, color=COLOURS[3], linestyle="--")
         axis.hist(rates, bins=10, color=COLOURS[0], edgecolor="white")
         axis.set(title=f"{kind}, alpha {alpha:g}", yticks=[])

@@ -268,11 +268,7 @@ def ablation_points(
         if baseline is not None:
             rivals = baseline[baseline["category"] == category].groupby("map")[metric].mean()
             for number, (name, value) in enumerate(rivals.items()):
-                style = {
-                    "color": ("k", "0.6")[number // 5 % 2],
-                    "ls": LINES[1 + number % 5],
-                    "lw": 1,
-                }
+                style = {"color": f"{number // 5 * 0.3}", "ls": LINES[1 + number % 5], "lw": 1}
                 axis.axvline(value, label=name.replace("_", " "), **style)
         axis.set(xlabel=metrics[metric], ylabel="", title="" if column else category)
         axis.xaxis.set_major_locator(plt.MaxNLocator(3))

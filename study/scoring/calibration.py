@@ -1,6 +1,7 @@
 """The stage `calibration`: thresholds from good images alone, and how far they hold on test.
 
-The calibration images are the real good images of the split `validation`. study/scoring/conformal
+The calibration images are the real good images of the split `validation`
+(`Category.calibrates`). study/scoring/conformal
 has the arithmetic and the layout of the file that this stage leaves.
 """
 
@@ -10,7 +11,7 @@ import json
 import numpy as np
 import pandas as pd
 import torch
-from scipy.stats import binom
+from scipy.stats import betabinom, binom
 
 from lib.anomaly_map import image_score
 from lib.devices import device_name
@@ -22,32 +23,9 @@ from study.scoring.scores import full_size
 SPLITS = 20  # random calibration splits, to see how far one split is luck
 
 
-def chosen(held_out):
-    """Which held-out images calibrate, bool (N,)."""
-    return (held_out.splits == "validation") & (held_out.labels == 0) & ~held_out.drawn
-
-
 def tested(held_out):
     """Which held-out images are real test images, bool (N,)."""
     return (held_out.splits == "test") & ~held_out.drawn
-
-
-def shortage(count, settings):
-    """Why `count` calibration images do not give all thresholds, or an empty text."""
-    try:
-        for alpha in settings.calibration.alpha:
-            conformal.rank(count, alpha)
-    except ValueError as error:
-        return f"calibration.alpha: {error}"
-    return ""
-
-
-def check(images, settings):
-    """ValueError, before training, where too few training images are held out for an alpha."""
-    problem = shortage(int(chosen(images).sum()), settings)
-    if problem and settings.dataset.calibration:
-        raise ValueError(f"{problem}; raise dataset.calibration, or alpha")
-    return f"No thresholds: {problem}." if problem else ""
 
 
 def load_maps(held_out, settings):
@@ -80,9 +58,9 @@ class Calibrated:
 
     def __init__(self, held_out, maps, settings):
         """maps: of `load_maps`."""
-        self.held_out, self.settings, self.known = held_out, settings, chosen(held_out)
+        self.held_out, self.settings, self.known = held_out, settings, held_out.calibrates()
         self.problem, self.alpha = (
-            shortage(self.known.sum(), settings),
+            conformal.shortage(self.known.sum(), settings),
             settings.calibration.alpha[0],
         )
         self.maps, self.scores, self.largest = {} if self.problem else maps, {}, {}
@@ -159,7 +137,7 @@ class Calibrated:
         return pd.DataFrame(rows, columns=["map", "threshold", "seed", "false alarms", "hits"])
 
     def splits(self):
-        """False alarms in percent over `SPLITS` random calibration splits: map, alpha, rate.
+        """False alarms in percent over `SPLITS` random calibration splits, by map and alpha.
 
         Good calibration and test images are pooled and split again; no network trains again.
         """
@@ -174,8 +152,8 @@ class Calibrated:
             for kind, (a, b) in (pairs | {"combined": conformal.combine(known, new)}).items():
                 for alpha in self.settings.calibration.alpha:
                     alarms = b > conformal.threshold(a, alpha)
-                    rows.append((kind, alpha, 100 * alarms.mean(), len(b)))
-        return pd.DataFrame(rows, columns=["map", "alpha", "false alarms", "images"])
+                    rows.append((kind, alpha, 100 * alarms.mean(), len(b), count))
+        return pd.DataFrame(rows, columns=["map", "alpha", "false alarms", "images", "calibration"])
 
 
 def best_f1(scores, labels):
@@ -187,9 +165,17 @@ def best_f1(scores, labels):
     return scores >= cuts[int(np.argmax(f1))]
 
 
-def binomial_interval(alpha, count):
-    """Where 95 % of false-alarm rates lie (percent) on `count` images, if each has rate alpha."""
-    return tuple(100 * np.array(binom.interval(0.95, count, alpha)) / count)
+def binomial_interval(alpha, images, calibration=None):
+    """Where 95 % of false-alarm rates lie (percent) on so many images, if each has rate alpha.
+
+    With a number of calibration images: where they lie if these are a random draw, too. The rate of
+    a threshold is then itself random, and the number of alarms beta-binomial.
+    """
+    count = binom(images, alpha)
+    if calibration:
+        k = conformal.rank(calibration, alpha)
+        count = betabinom(images, calibration + 1 - k, k)
+    return tuple(100 * np.array(count.interval(0.95)) / images)
 
 
 def model_hash(settings, category):

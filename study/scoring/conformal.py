@@ -19,11 +19,13 @@ pixel threshold is the threshold of the largest pixel of an image at full size. 
 the mean over the maps, and their seeds, of each divided by its own pixel threshold.
 """
 
+from functools import reduce
+
 import numpy as np
 from scipy.stats import norm
 
 FEWEST = 10  # calibration images; with fewer, alpha cannot be below 1/11
-CLEAR, SHARE = 3.0, 0.5  # of `combine`: what counts as clear evidence, in deviations, and how much
+CLEAR, SHARE = 3.0, 0.25  # of `combine`: what counts as clear evidence, in deviations, its weight
 
 
 def rank(n, alpha):
@@ -43,6 +45,27 @@ def rank(n, alpha):
             f"allow is 1/{n + 1} = {1 / (n + 1):.4f}"
         )
     return chosen
+
+
+def shortage(n, settings):
+    """Why n calibration images do not give all thresholds of params.yaml, or an empty text."""
+    try:
+        for alpha in settings.calibration.alpha:
+            rank(int(n), alpha)
+    except ValueError as error:
+        return f"calibration.alpha: {error}"
+    return ""
+
+
+def check(n, settings):
+    """ValueError, before training, where a held-out share gives too few images for an alpha.
+
+    Without a held-out share, returns a sentence on the thresholds that there will not be.
+    """
+    problem = shortage(n, settings)
+    if problem and settings.dataset.calibration:
+        raise ValueError(f"{problem}; raise dataset.calibration, or alpha")
+    return f"No thresholds: {problem}." if problem else ""
 
 
 def threshold(scores, alpha):
@@ -66,9 +89,10 @@ def combine(calibration, scores):
     """One score from several maps: combined calibration scores (n,) and new scores (m,).
 
     calibration, scores: {map name: (n,) or (seeds, n)} and {map name: (m,) or (seeds, m)}. Each map
-    is brought to one scale by `normal_scores`, and seeds are averaged. The Gaussian leads. A map
-    that was trained on synthetic defects may rank real ones at chance (docs/log.md), so it adds
-    evidence only: `SHARE` of what it exceeds `CLEAR` by. Without a Gaussian, maps are averaged.
+    is brought to one scale by `normal_scores`, and seeds are averaged. The Gaussian leads. Maps
+    that were trained on synthetic defects may rank real ones at chance (docs/log.md), so they add
+    clear evidence only: what the lowest of them exceeds `CLEAR` by, times `SHARE`. Without a
+    Gaussian, the maps are averaged.
 
     The combination is calibrated, too: `threshold` and `p_values` of it hold. Take a new image and
     score all n + 1 images together, each against the n others, in each map. This treats them alike,
@@ -94,8 +118,11 @@ def together(maps):
     """
     if "gaussian" not in maps:
         return sum(maps.values()) / len(maps)
-    others = [(maps[name] - CLEAR).clip(0) for name in maps if name != "gaussian"]
-    return maps["gaussian"] + SHARE * sum(others)
+    others = [maps[name] for name in maps if name != "gaussian"]
+    if not others:
+        return maps["gaussian"]
+    agreed = reduce(lambda one, other: one.clip(max=other), others)
+    return maps["gaussian"] + SHARE * (agreed - CLEAR).clip(0)
 
 
 def normal_scores(calibration, scores):

@@ -33,16 +33,17 @@ def rates(frame):
 
 
 def within(splits):
-    """Of `Calibrated.splits`: mean rate, and how many splits lie in the binomial 95 % interval."""
+    """Of `Calibrated.splits`: mean rate, and how many splits lie in each 95 % interval."""
     rows = {}
     for (alpha, kind), found in splits.groupby(["alpha", "map"], sort=False):
-        low, high = binomial_interval(alpha, int(found["images"].iloc[0]))
-        inside = found["false alarms"].between(low - 1e-9, high + 1e-9).sum()
-        rows[alpha, kind] = {
-            "mean false alarms": f"{found['false alarms'].mean():.1f}",
-            "95 % interval": f"[{low:.1f}, {high:.1f}]",
-            "splits inside": f"{inside} of {len(found)}",
-        }
+        images, known = (int(found[key].iloc[0]) for key in ("images", "calibration"))
+        row = {"mean false alarms": f"{found['false alarms'].mean():.1f}"}
+        for name, drawn in (("binomial", None), ("beta-binomial", known)):
+            low, high = binomial_interval(alpha, images, drawn)
+            inside = found["false alarms"].between(low - 1e-9, high + 1e-9).sum()
+            row[f"{name} 95 %"] = f"[{low:.1f}, {high:.1f}]"
+            row[f"inside, {name}"] = f"{inside} of {len(found)}"
+        rows[alpha, kind] = row
     index = pd.MultiIndex.from_tuples(rows, names=["alpha", "map"]) if rows else None
     return pd.DataFrame([*rows.values()], index=index)
 

@@ -704,6 +704,8 @@ WRONG = [
     ("dataset.channels", "2", "2"),
     ("elpv.held_out", "1.0", "1.0"),
     ("dataset.drawn_defects", "1", "1"),
+    ("dataset.calibration", "1.0", "1.0"),
+    ("dataset.calibration", "-0.2", "-0.2"),
     ("textures.root", "no/such/folder", "'no/such/folder'"),
     ("teacher.levels", "[1, 2]", "[1, 2]"),
     ("teacher.weights", "no/such.pth", "'no/such.pth'"),
@@ -737,6 +739,10 @@ WRONG = [
     ("claims.resamples", "5", "5"),
     ("baseline.levels", "[[2, 4]]", "1 to 3"),
     ("baseline.levels", "[[3], [3]]", "twice"),
+    ("calibration.alpha", "[0.0]", "0.0"),
+    ("calibration.alpha", "[1.0]", "1.0"),
+    ("calibration.alpha", "[0.1, 0.1]", "twice"),
+    ("calibration.alpha", "[]", "[]"),
     ("figures.dpi", "5", "5"),
 ]
 UNKNOWN = ("epochs", "dataset.size", "claims.best", "students.full.rate")

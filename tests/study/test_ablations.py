@@ -105,7 +105,12 @@ def scored(frame):
 def leave(categories, heads=(), **more):
     frame = rows(**more)
     frame = pd.concat([frame, head_rows(frame, heads)] if heads else [frame])
-    for stage, found in (("evaluation", frame), ("baseline", baseline_rows())):
+    none = baseline_rows()[:0]  # no calibration images
+    for stage, found in (
+        ("evaluation", frame),
+        ("baseline", baseline_rows()),
+        ("calibration", none),
+    ):
         for name in categories:
             chosen = found[found.category == "nut"].assign(category=name)
             if name in CATEGORIES:

@@ -1,10 +1,13 @@
 """Thresholds, p-values and the combination against their definitions and their guarantee."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from study import params
 from study.scoring import metrics
-from study.scoring.conformal import combine, normal_scores, p_values, rank, threshold
+from study.scoring.conformal import check, combine, normal_scores, p_values, rank, threshold
 
 
 def draw(*shape, seed=0):
@@ -42,6 +45,17 @@ def test_what_has_no_threshold_is_refused(n, alpha, message):
 def test_scores_that_are_no_numbers_are_refused():
     with pytest.raises(ValueError, match="NaN or infinity"):
         threshold([*range(20), np.nan], 0.5)
+
+
+def test_too_few_for_alpha_is_said_before_training():
+    shipped = params.load()
+    strict = replace(shipped, calibration=replace(shipped.calibration, alpha=(0.05,)))
+    said = check(12, strict)
+    assert said.startswith("No thresholds: calibration.alpha: 12 calibration images are too few")
+    asked = replace(strict, dataset=replace(strict.dataset, calibration=0.2))
+    with pytest.raises(ValueError, match=r"1/13 = 0\.0769; raise dataset.calibration, or alpha"):
+        check(12, asked)
+    assert check(19, asked) == ""
 
 
 def test_p_values_by_hand():
@@ -119,7 +133,7 @@ def test_defects_beyond_the_largest_calibration_score_keep_their_order():
     assert (np.diff(new) > 0).all()
 
 
-def test_a_map_of_no_use_does_not_hide_the_gaussian_and_a_sharp_one_helps_it():
+def test_a_map_of_no_use_does_not_hide_the_gaussian_and_sharp_ones_help_it():
     """Image AUROC, with 20 calibration images."""
     labels = np.r_[np.zeros(200), np.ones(200)]
 
@@ -129,9 +143,10 @@ def test_a_map_of_no_use_does_not_hide_the_gaussian_and_a_sharp_one_helps_it():
         alone = metrics.image_auroc(new["gaussian"], labels)
         return metrics.image_auroc(combine(known, new)[1], labels) - alone
 
-    sharp = draw(420, seed=2) + np.r_[np.zeros(20), 8 * labels]
+    cosine, segmentation = (draw(420, seed=s) + np.r_[np.zeros(20), 8 * labels] for s in (2, 4))
     assert auroc(2, useless=draw(420, seed=3), constant=np.full(420, 0.4)) > -0.01
-    assert auroc(2, sharp=sharp) > 0.05
+    assert auroc(2, cosine=cosine, segmentation=segmentation) > 0.02
+    assert auroc(2) == 0
 
 
 def test_scores_between_and_beyond_the_others_are_strictly_ordered():

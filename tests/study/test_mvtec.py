@@ -179,3 +179,24 @@ def test_a_folder_of_good_images_alone(root):
     assert nut.notes[0] == "There is no test split, so nothing is measured."
     assert (nut.splits == "train").sum() == 30 and (nut.splits == "validation").sum() == 10
     assert not nut.labels.any()
+
+
+def test_a_share_of_the_training_images_calibrates(root):
+    for index in range(3, 40):
+        put(root / f"nut/train/good/{index:03}.png")
+    source = dataset(root=str(root), calibration=0.25)
+    nut, again = load_category(source, "nut"), load_category(source, "nut")
+    held_out = nut.splits == "validation"
+    assert held_out.sum() == 10 and len(nut.training_images()) == 30
+    assert not nut.labels[held_out].any() and (nut.splits == again.splits).all()
+    assert all(name.startswith("train/good/") for name in nut.names[held_out])
+    assert "10 of 40 images of train/good are held out: they calibrate." in nut.notes
+    put(root / "nut/validation/good/000.png")
+    nut = load_category(source, "nut")
+    assert len(nut.training_images()) == 40
+    assert "dataset.calibration is not used: validation/good has 1." in nut.notes
+
+
+def test_too_few_calibration_images_are_refused(root):
+    with pytest.raises(ValueError, match=r"calibration 0\.5: 2 of 3 images of nut/train/good held"):
+        load_category(dataset(root=str(root), calibration=0.5), "nut")
