@@ -14,7 +14,7 @@ def each_map(category, combined, headline):
     combined: rows of the combination, as of `scores.score`.
     """
     frames = [pd.read_csv(results.rows(stage, category)) for stage in ("evaluation", "baseline")]
-    rows = pd.concat([frame for frame in (*frames, combined) if len(frame)])
+    rows = pd.concat([frame for frame in (*frames, combined) if len(frame)] or [combined])
     rows = real(rows[(rows.split == "test") & rows.student.isin([headline, "none"])])
     if rows.empty:
         return pd.DataFrame()
