@@ -15,7 +15,7 @@ A ?= HEAD
 B ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help env study report plots compare mvtec test torture hostile bench lint format notebooks-clean record clean
+.PHONY: help env study report plots compare inspect export mvtec test torture hostile bench latency lint format notebooks-clean record clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 26
@@ -53,6 +53,15 @@ plots: env ## curves and tables of `dvc plots show`, on a page that needs no net
 compare: env ## two experiments side by side: make compare A=<rev> B=<rev>; no B: as it is now
 	@$(ACTIVE) $(BIN)/python -m study.tables.compare "$(A)" "$(B)"
 
+inspect: env ## score new images: make inspect IMAGES=<folder or file> [CATEGORY=] [ALPHA=] [MAP=] [SEED=] [OUT=]
+	@$(BIN)/python -m study.inspect "$(IMAGES)" $(if $(CATEGORY),--category "$(CATEGORY)") \
+	  $(if $(ALPHA),--alpha "$(ALPHA)") $(if $(MAP),--map "$(MAP)") $(if $(SEED),--seed "$(SEED)") \
+	  $(if $(OUT),--out "$(OUT)")
+
+export: env ## write the calibrated model of each category to exported/<category>.onnx
+	$(BIN)/python -m pip install -q -r requirements-export.txt
+	@$(BIN)/python -m study.export
+
 mvtec: env ## get MVTec AD, DTD and ResNet-18's weights; verify and unpack them
 	@$(BIN)/python -m study.data.fetch
 
@@ -67,6 +76,9 @@ hostile: env ## every bad input and the message that it gets: reports/hostile.md
 
 bench: env ## time the study beside a plain implementation: reports/benchmark/
 	$(BIN)/python -m bench.run
+
+latency: env ## time the inspector in torch and in ONNX Runtime: reports/benchmark/latency-*.md
+	$(BIN)/python -m bench.latency $(CATEGORY)
 
 lint: env ## ruff, without changing anything
 	$(BIN)/ruff check .

@@ -27,7 +27,7 @@ def items(settings):
     found = [f"{stage} {run}" for stage in ("student", "segmentation") for run in runs]
     heads = [f"{c}-{h}-{n}" for c in names for h in settings.heads for n in settings.head_seeds]
     found += [f"segmentation {head}" for head in heads]
-    stages = ("dataset", "maps", "evaluation", "baseline")
+    stages = ("dataset", "maps", "evaluation", "baseline", "calibration")
     found += [f"{stage} {c}" for stage in stages for c in names]
     found += [f"{stage}-{c}" for stage in ("pro", "figures") for c in names]
     return [*found, "textures", "method", "ablations", "paper", "explore"]

@@ -47,6 +47,22 @@ def load(path=None):
     return loaded
 
 
+def check_own_name(loaded, profiles=ROOT / "profiles"):
+    """ValueError if other images would overwrite the reports of a study that ships.
+
+    A profile's study keeps its name to the images of that profile.
+    """
+    yaml = YAML(typ="safe", pure=True)
+    for path in sorted(profiles.glob("*.yaml")):
+        shipped = yaml.load(path.read_text("utf-8"))
+        if shipped["study"] == loaded.study and shipped["dataset"]["root"] != loaded.dataset.root:
+            raise ValueError(
+                f"params.yaml: study: {loaded.study!r} names the reports of "
+                f"{shipped['dataset']['root']} (profiles/{path.name}), which a run on "
+                f"{loaded.dataset.root} would overwrite; give your study a name of its own"
+            )
+
+
 def refuse(value):
     """TypeError for a value that YAML knows and JSON does not, such as a date."""
     raise TypeError(f"{value} is a {type(value).__name__} to YAML; write it in quotes")
@@ -68,7 +84,7 @@ def describe(name, error):
 
 if __name__ == "__main__":
     try:
-        load()
+        check_own_name(load())
         for target in map(Path, sys.argv[1:]):
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text("params.yaml is well-formed\n", encoding="utf-8")

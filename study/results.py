@@ -39,8 +39,18 @@ def maps(category, item):
 
 
 def rows(stage, category):
-    """Table of all figures of a category; stage: evaluation or baseline."""
+    """Table of all figures of a category; stage: evaluation, baseline or calibration."""
     return ROOT / "results" / stage / f"{category}.csv"
+
+
+def gaussian(category):
+    """The Gaussian of the first of `baseline.levels`, for `Gaussian.load`."""
+    return ROOT / "results/baseline" / category / "gaussian.npz"
+
+
+def calibration(category):
+    """Calibration scores and thresholds, as study/scoring/conformal.py describes them."""
+    return ROOT / "results/calibration" / f"{category}.json"
 
 
 def draws(stage, category):
@@ -54,7 +64,7 @@ def reports(study):
 
 
 def scores(study, category, stage="evaluation"):
-    """Scores by image of a category; stage: evaluation or baseline."""
+    """Scores by image of a category; stage: evaluation, baseline or calibration."""
     name = category if stage == "evaluation" else f"{category}-{stage}"
     return reports(study) / "scores" / f"{name}.csv"
 

@@ -78,6 +78,7 @@ class Dataset:
     image_size: Annotated[int, Field(gt=0, le=4096, multiple_of=32)]  # the student's stride
     channels: Literal[1, 3]
     drawn_defects: bool
+    calibration: Annotated[float, Field(ge=0, lt=1)]
 
 
 @section
@@ -177,6 +178,11 @@ class Baseline:
 
 
 @section
+class Calibration:
+    alpha: Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], Field(min_length=1)]
+
+
+@section
 class Figures:
     dpi: Annotated[int, Field(ge=20, le=600)]
     examples: Count
@@ -204,6 +210,7 @@ class Params:
     evaluation: Evaluation
     claims: Claims
     baseline: Baseline
+    calibration: Calibration
     figures: Figures
 
     @model_validator(mode="after")
@@ -213,6 +220,7 @@ class Params:
         if self.heads and (unknown := {*self.head_seeds} - {*self.seeds}):
             raise ValueError(f"head_seeds: {min(unknown)} is not one of `seeds`")
         check_once("baseline.levels", self.baseline.levels)
+        check_once("calibration.alpha", self.calibration.alpha)
         self.check_data()
         if (textures := self.textures).source == "folder" and not (ROOT / textures.root).is_dir():
             raise ValueError(f"textures.root: there is no folder {textures.root!r}{GET}")

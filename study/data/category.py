@@ -12,6 +12,8 @@ from PIL import Image
 
 from study.files import whole
 
+ALIKE = 0.98  # correlation of thumbnails above which two images probably show the same part
+
 
 @dataclass(frozen=True, eq=False)
 class Category:
@@ -51,6 +53,10 @@ class Category:
         """The normal images to train on, uint8 (n, H, W, C)."""
         return self.images[self.splits == "train"]
 
+    def calibrates(self) -> np.ndarray:
+        """Which images set thresholds, bool (N,): the real good ones of the split validation."""
+        return (self.splits == "validation") & (self.labels == 0) & ~self.drawn
+
     def held_out(self) -> "Category":
         """Everything that is not trained on: validation and test, real and drawn defects."""
         return self.select(self.splits != "train")
@@ -81,7 +87,7 @@ def entry(image, mask, defect: str, name: str, split: str, drawn: bool = False) 
     }
 
 
-def near_duplicates(category: Category, threshold: float) -> list[tuple[str, str, float]]:
+def near_duplicates(category: Category, threshold: float = ALIKE) -> list[tuple[str, str, float]]:
     """Pairs (training image, held-out image, similarity), most similar first; not drawn copies.
 
     Similarity is the correlation (-1..1) of 16x16 thumbnails after the mean training thumbnail is
@@ -100,6 +106,20 @@ def near_duplicates(category: Category, threshold: float) -> list[tuple[str, str
     a, b = np.nonzero(similarity >= threshold)
     names = category.names[train[a]].tolist(), category.names[held_out[b]].tolist()
     return sorted(zip(*names, similarity[a, b].tolist(), strict=True), key=lambda pair: -pair[2])
+
+
+def about_duplicates(category: Category) -> list[str]:
+    """A note on held-out images that closely resemble a training image, if there are any."""
+    pairs = near_duplicates(category)
+    closest = {held_out: train for train, held_out, _ in reversed(pairs)}
+    if not closest:
+        return []
+    named = [f"{one} ~ {closest[one]}" for one in list(dict.fromkeys(p[1] for p in pairs))[:3]]
+    many = int(((category.splits != "train") & ~category.drawn).sum())
+    return [
+        f"{len(closest)} of {many} held-out images closely resemble a training image, which "
+        f"favours every method. The closest: {', '.join(named)}."
+    ]
 
 
 def summary(category: Category):

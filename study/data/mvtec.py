@@ -11,13 +11,15 @@ to do.
 
 import sys
 import unicodedata
+import zlib
 from collections.abc import Sequence
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 import numpy as np
 
-from study.data.category import Category, entry
+from study.data.category import Category, about_duplicates, entry
 from study.data.drawn_defects import draw_on
 from study.data.images import (
     CONVERTIBLE,
@@ -28,10 +30,11 @@ from study.data.images import (
     read_mask,
     resized,
 )
+from study.data.notes import HELD_OUT, about_masks, listed
 from study.limits import check_memory
 from study.params import ROOT
+from study.scoring.conformal import FEWEST
 
-HELD_OUT = ("validation", "test")
 # Training and test images of MVTec AD (Bergmann et al., CVPR 2019): 3,629 and 1,725 together.
 OFFICIAL_COUNTS = {
     "bottle": (209, 83),
@@ -55,7 +58,8 @@ OFFICIAL_COUNTS = {
 def load_category(dataset, category: str) -> Category:
     """Decode the category folder that the `dataset` section of params.yaml names.
 
-    With `drawn_defects`, every held-out good image has a copy with a drawn defect at the end.
+    With `drawn_defects`, every held-out good image has a copy with a drawn defect at the end. The
+    share `calibration` of train/good becomes good images of split `validation`, if it has none.
     Raises FileNotFoundError for a missing root. Raises ValueError for a missing category, for one
     without training images or good test images, for files that are no images or cannot be read,
     for masks that do not fit or are all black, for links out of the root, and with `strict` for
@@ -73,16 +77,21 @@ def load_category(dataset, category: str) -> Category:
     check_links(root, [path for pair in pairs for path in pair if path])
     _check_fits(len(pairs), category, dataset)
     rows = [_row(path, mask, base, dataset) for path, mask in pairs]
-    notes = _check_test(base, rows) or _about_masks(rows, dataset.image_size)
+    notes = _check_test(base, rows)
     _check_black(base, pairs, rows)
-    notes = [*_compare_counts(base, rows, dataset), *notes]
-    for note in notes:
-        print(f"note: {base}: {note}", file=sys.stderr)
+    benchmark = "mvtec" if "mvtec" in root.name.lower() else root.name
+    notes = notes or about_masks(rows, dataset.image_size)
+    if benchmark == "mvtec" or dataset.strict:  # a `tile` of other images is no MVTec AD's
+        notes = _compare_counts(base, rows, dataset) + notes
+    notes += _calibrate(rows, category, dataset.calibration)
     if dataset.drawn_defects:
         rows += draw_on(rows, category)
     arrays = {key: np.array([row[key] for row in rows]) for key in rows[0]}
-    benchmark = "mvtec" if "mvtec" in root.name.lower() else root.name
-    return Category(benchmark, category, **arrays, notes=tuple(notes))
+    found = Category(benchmark, category, **arrays, notes=())
+    found = replace(found, notes=(*notes, *about_duplicates(found)))
+    for note in found.notes:
+        print(f"note: {base}: {note}", file=sys.stderr)
+    return found
 
 
 def images_and_masks(base: Path, ignore: Sequence[str]) -> list[tuple[Path, Path | None]]:
@@ -132,7 +141,7 @@ def _list_images(base: Path, ignore: Sequence[str]) -> dict[tuple[str, str], lis
                     stray.append(f"{path.relative_to(base)} ({problem})")
     if stray:
         raise ValueError(
-            f"{base}: not usable as images: {_listed(stray)}; move them away, or "
+            f"{base}: not usable as images: {listed(stray)}; move them away, or "
             "skip them with patterns in dataset.ignore, such as ['*.txt', 'backup']"
         )
     return found
@@ -209,8 +218,10 @@ def _row(path: Path, mask_path: Path | None, base: Path, dataset) -> dict:
 
 
 def _check_test(base: Path, rows: list[dict]) -> list[str]:
-    """A note where no test image is defective; ValueError without good test images."""
+    """A note where nothing can be measured; ValueError where only defective images are there."""
     good = [row["defects"] == "good" for row in rows if row["splits"] == "test"]
+    if not good:
+        return ["There is no test split, so nothing is measured."]
     if not any(good):
         raise ValueError(
             f"{base}/test/good: no images; put some good images there that are not in train/good"
@@ -224,14 +235,9 @@ def _check_black(base: Path, pairs, rows: list[dict]) -> None:
     masks = [mask for (_, mask), row in both if mask and row["labels"]]
     if masks and not any(read_mask(mask).getextrema()[1] for mask in masks):
         raise ValueError(
-            f"{base}: all masks are black: {_listed([str(m.relative_to(base)) for m in masks])}; "
+            f"{base}: all masks are black: {listed([str(m.relative_to(base)) for m in masks])}; "
             "save 255 on the defect, or remove ground_truth to go without masks"
         )
-
-
-def _listed(names: list[str], count: int = 20) -> str:
-    more = f" and {len(names) - count} more" if len(names) > count else ""
-    return f"{', '.join(names[:count])}{more}"
 
 
 def _compare_counts(base: Path, rows: list[dict], dataset) -> list[str]:
@@ -253,39 +259,20 @@ def _compare_counts(base: Path, rows: list[dict], dataset) -> list[str]:
     return [f"{found}; ignore this if it is another data set."]
 
 
-def _about_masks(rows: list[dict], size: int) -> list[str]:
-    """Notes on missing, empty and inverted masks.
-
-    A split whose masks mark no pixel has no pixel metrics: its `has_mask` becomes False here.
-    """
-    notes, left_out = [], "so the pixel metrics of its real defects are left out."
-    if not any(row["labels"] and row["has_mask"] for row in rows):
-        return ["No defective image has a mask, so the pixel metrics of real defects are left out."]
-    for split in HELD_OUT:
-        defective = [row for row in rows if row["labels"] and row["splits"] == split]
-        missing = [row["names"] for row in defective if not row["has_mask"]]
-        empty = [row for row in defective if row["has_mask"] and not row["masks"].any()]
-        if missing:
-            notes.append(
-                f"{len(missing)} of {len(defective)} defective {split} images have no mask, "
-                f"{left_out} Without a mask: {_listed(missing, 3)}."
-            )
-        elif empty and len(empty) == len(defective):
-            notes.append(f"No mask of {split} marks a pixel at {size}x{size}, {left_out}")
-            for row in empty:
-                row["has_mask"] = False
-        elif empty:
-            notes.append(
-                f"{len(empty)} of {len(defective)} masks of {split} mark no pixel at {size}x{size}."
-            )
-    if frames := sum(_is_frame(row["masks"]) for row in rows):
-        notes.append(
-            f"{frames} masks mark the whole border of their image but not all of it: are they "
-            "inverted? The defect is white."
+def _calibrate(rows: list[dict], category: str, share: float) -> list[str]:
+    """Move a share of the training images to `validation`, and say so; ValueError for too few."""
+    good = [row for row in rows if row["splits"] == "validation" and not row["labels"]]
+    if good or not share:
+        return [f"dataset.calibration is not used: validation/good has {len(good)}."] * bool(share)
+    train = [row for row in rows if row["splits"] == "train"]
+    held_out = round(share * len(train))
+    if not FEWEST <= held_out < len(train):
+        raise ValueError(
+            f"dataset.calibration {share}: {held_out} of {len(train)} images of {category}/train/"
+            f"good held out; at least {FEWEST} are needed, and one must be left to train on"
         )
-    return notes
-
-
-def _is_frame(mask: np.ndarray) -> bool:
-    border = mask[0].all() and mask[-1].all() and mask[:, 0].all() and mask[:, -1].all()
-    return bool(border and not mask.all())
+    # The name decides, too: categories with as many images are drawn independently.
+    random = np.random.default_rng(zlib.crc32(category.encode()))
+    for index in random.permutation(len(train))[:held_out]:
+        train[index]["splits"] = "validation"
+    return [f"{held_out} of {len(train)} images of train/good are held out: they calibrate."]

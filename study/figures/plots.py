@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from scipy import ndimage
 
 from study.data.category import Category
+from study.figures.names import readable
 
 OUTCOMES = ("true positive", "false positive", "false negative", "true negative")
 MAPS = ("cosine", "segmentation")
@@ -148,7 +149,7 @@ def map_rows(category: Category, cosine, segmentation) -> Figure:
     return _map_rows(examples, "{defect}")
 
 
-def _map_rows(examples: list[dict], label: str) -> Figure:
+def _map_rows(examples: list[dict], text: str) -> Figure:
     """Rows of image | mask | cosine | segmentation, each labelled.
 
     One colour scale per kind of map, up to the 99.5 % quantile: distances have a long tail.
@@ -157,7 +158,7 @@ def _map_rows(examples: list[dict], label: str) -> Figure:
     figure, axes = _grid(len(examples) + 1, 4, 1.0, 1.0, margin=1.3, gridspec_kw=ratios)
     for row, example in zip(axes, examples, strict=False):
         show(row[0], example["image"])
-        row[0].set_ylabel(label.format(**example), **ROW_LABEL)
+        row[0].set_ylabel(readable(text.format(**example)), **ROW_LABEL)
         row[1].set(xticks=[], yticks=[], aspect=1)
         show(row[1], example["mask"]) if example["mask"] is not None else _say(row[1], "no mask")
     scale = plt.get_cmap("cividis", 48)  # few colours, small files
@@ -266,8 +267,8 @@ def ablation_points(
         seaborn.pointplot(**shown, **mean, errorbar=None, ls="", legend=False)
         if baseline is not None:
             rivals = baseline[baseline["category"] == category].groupby("map")[metric].mean()
-            for number, (name, value) in enumerate(rivals.items(), start=1):
-                style = {"color": "k", "ls": LINES[number], "lw": 1}
+            for number, (name, value) in enumerate(rivals.items()):
+                style = {"color": f"{number // 5 * 0.3}", "ls": LINES[1 + number % 5], "lw": 1}
                 axis.axvline(value, label=name.replace("_", " "), **style)
         axis.set(xlabel=metrics[metric], ylabel="", title="" if column else category)
         axis.xaxis.set_major_locator(plt.MaxNLocator(3))
@@ -293,7 +294,7 @@ def category_samples(category: Category, columns: int = 5) -> Figure:
             if mask.any():
                 axis.contour(mask, [0.5], colors=[COLOURS[1]], linewidths=0.7)
         plt.setp(row[len(chosen) :].tolist(), visible=False)
-        row[0].set_ylabel(f"{kind.replace('_', ' ')}\n{len(members)} images", **ROW_LABEL)
+        row[0].set_ylabel(readable(f"{kind.replace('_', ' ')}\n{len(members)} images"), **ROW_LABEL)
     return figure
 
 

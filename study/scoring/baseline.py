@@ -1,44 +1,53 @@
-"""A nearest-neighbour baseline: distance of a patch to the training set in the teacher's features.
+"""Baselines on the teacher's features alone: they need no training.
 
-The core of SPADE and PatchCore (Cohen & Hoshen 2020; Roth et al. 2022), with a memory bank
-drawn at random instead of a coreset. It needs no training and tells what the teacher alone gives.
+Nearest neighbour is the core of SPADE and PatchCore (Cohen & Hoshen 2020; Roth et al. 2022), with
+a memory bank drawn at random instead of a coreset. It has two rows: with the image score of the
+networks, the mean of T pixels, and with the maximum, as in PatchCore. The Gaussian is PaDiM's.
 """
 
+import numpy as np
 import torch
 
-from lib.anomaly_map import resize
 from lib.devices import device_name
-from lib.inference import levels_memory, teacher_levels
-from study.limits import check_memory
+from study import results
+from study.files import whole
+from study.scoring.features import patches
+from study.scoring.gaussian import Gaussian
 
 
-def levels(teacher, images):
-    """`teacher_levels` of uint8 images (N, S, S, C); MemoryError before they would not fit."""
-    check_memory(levels_memory(teacher, images), f"the teacher's levels of {len(images)} images")
-    return teacher_levels(teacher, images)
+def gaussians(normal, params):
+    """A fitted `Gaussian` for each declared set of levels; normal: the training features."""
+    return [Gaussian.fit(levels, normal) for levels in params.baseline.levels]
 
 
-def patches(features, levels):
-    """Chosen teacher levels, brought to the finest of them and concatenated: (N, h, w, D).
+def save(fitted, queries, category):
+    """Leave the first Gaussian and its maps of the held-out images, if there is one."""
+    path = results.gaussian(category)
+    path.parent.mkdir(parents=True, exist_ok=True)  # DVC expects the folder
+    for gaussian in fitted[:1]:
+        gaussian.save(path)
+        with whole(path.with_name("maps.npy")) as partial:
+            np.save(partial, gaussian.maps(queries))
 
-    features: all three levels (N, C, h, w); levels: 1 to 3, the paper's numbers, 1 the finest.
-    """
-    chosen = [features[level - 1] for level in levels]
-    size = max(level.shape[-1] for level in chosen)
-    return torch.cat([resize(level, (size, size)) for level in chosen], 1).permute(0, 2, 3, 1)
 
-
-def items(normal, queries, params):
+def items(normal, queries, fitted, params):
     """(item, maps) of each declared set of levels and seed, for `scores.score`.
 
-    normal, queries: the teacher's features of the training and the held-out images.
+    normal, queries: the teacher's features of the training and the held-out images; fitted: of
+    `gaussians`. A Gaussian has no chance in it, so its rows are the same for each seed.
     """
-    for levels in params.baseline.levels:
+    for levels, gaussian in zip(params.baseline.levels, fitted, strict=True):
         known, asked = patches(normal, levels), patches(queries, levels)
-        name = "_".join(["nearest_neighbour", *map(str, levels)])
+        distances = gaussian.maps(queries)
         for seed in params.seeds:
-            maps = distance_maps(asked, memory_bank(known, params.baseline.bank_size, seed))
-            yield {"student": "none", "map": name, "seed": seed, "device": device_name()}, maps
+            nearest = distance_maps(asked, memory_bank(known, params.baseline.bank_size, seed))
+            for name, maps, pixels in (
+                ("nearest_neighbour", nearest, params.evaluation.top_pixels),
+                ("nearest_neighbour_maximum", nearest, 1),
+                ("gaussian", distances, 1),
+            ):
+                row = {"student": "none", "map": "_".join([name, *map(str, levels)])}
+                yield row | {"seed": seed, "device": device_name(), "top_pixels": pixels}, maps
 
 
 def memory_bank(features, size, seed):

@@ -78,9 +78,14 @@ def left_out(held_out):
 
 
 def score_item(held_out, maps, item, settings):
-    """All figures of an item's stride-4 maps (N, h, w): rows, image scores (N,), resamples."""
+    """All figures of an item's maps (N, h, w) of any size: rows, image scores (N,), resamples.
+
+    An item may name its own `top_pixels`, or bring its `scores` (N,).
+    """
     maps, rows, draws = full_size(maps, held_out.masks.shape[-1]), [], {}
-    scores = image_score(torch.from_numpy(maps), settings.evaluation.top_pixels).numpy()
+    if (scores := item.get("scores")) is None:
+        pixels = item.get("top_pixels", settings.evaluation.top_pixels)
+        scores = image_score(torch.from_numpy(maps), pixels).numpy()
     options = {"fpr_limit": settings.evaluation.fpr_limit, "recall": settings.evaluation.recall}
     for split, benchmark, real, chosen in subsets(held_out):
         row = item | {"benchmark": benchmark, "category": held_out.category}
@@ -95,7 +100,7 @@ def score_item(held_out, maps, item, settings):
 
 
 def score(held_out, items, settings):
-    """`Scored` of (item, stride-4 maps) pairs; an item has student, map, seed and the like."""
+    """`Scored` of (item, maps) pairs; an item has student, map, seed and the like."""
     rows, draws = [], {}
     images = {"name": held_out.names, "split": held_out.splits, "defect": held_out.defects}
     images |= {"label": held_out.labels, "drawn": held_out.drawn}

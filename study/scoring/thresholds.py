@@ -88,7 +88,7 @@ def by_threshold(scores, points=41):
     A row of each seed and outcome for `points` thresholds between its least and greatest score.
     """
     test, rows = scores[scores.split == "test"], []
-    for one in seeds(scores):
+    for one in seeds(scores) if len(test) else ():
         values = test[one].to_numpy()
         for level in np.linspace(values.min(), values.max(), points):
             counts = pd.Series(outcomes(values, test.label.to_numpy(), level)).value_counts()

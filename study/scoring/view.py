@@ -31,7 +31,9 @@ class View:
                 f"the scores by image of {held_out.category} are of other images than its data: "
                 f"run `dvc repro evaluation@{held_out.category}`"
             )
-        self.real = (held_out.splits == "test") & ~held_out.drawn
+        test = held_out.splits == "test"
+        self.shown = test if test.any() else held_out.splits == "validation"  # nothing is measured
+        self.real = self.shown & ~held_out.drawn
         self.size = held_out.images.shape[1]
 
     @classmethod

@@ -19,7 +19,7 @@ from study.params import ROOT
 from study.scoring.view import View
 from study.site import gallery
 from study.site.notebooks import markdown, notebook
-from study.tables import ablations, answers, claims, page, paper
+from study.tables import ablations, answers, claims, defects, page, paper
 from study.tables.format import brackets, level, method_name, signed
 
 TEMPLATES = ROOT / "study" / "site" / "templates"
@@ -35,14 +35,16 @@ NOTEBOOKS = (  # what each kind of notebook answers, in the order to read them
     ("segmentation", "training a segmentation network"),
     ("maps", "both maps of the held-out images"),
     ("evaluation", "scoring the maps"),
-    ("baseline", "the nearest-neighbour baseline"),
+    ("baseline", "the teacher alone: nearest neighbour, Gaussian"),
+    ("calibration", "thresholds from good images"),
 )
+ABOUT_PAPER = ("paper", "pro")  # of no use beside somebody's own parts
 
 
 def plain(name):
     """A name of the study's files as words; the baseline's says which levels it reads."""
     words = str(name).replace("_", " ")
-    return re.sub(r"(nearest neighbour) (\d)", r"\1, level \2", words)
+    return re.sub(r"(nearest neighbour|maximum|gaussian) (\d)", r"\1, level \2", words)
 
 
 def embedded(value):
@@ -77,8 +79,9 @@ def results_table(tables, title):
     rows = ablations.real(ablations.together(tables.test, ablations.test_rows(tables.baseline)))
     if rows.empty:
         return None
-    tuned = "settings were chosen on validation. " if len(tables.validation) else ""
-    note = f"Test is reported; {tuned}The paper's column is quoted."
+    tuned = "Settings were chosen on validation." if len(tables.validation) else ""
+    quoted = "The paper's column is quoted." if paper.quotes(tables.test.benchmark) else ""
+    note = " ".join(filter(None, ("Test is reported.", tuned, quoted)))
     return table(ablations.table4(tables), title, benchmark_line(rows), note)
 
 
@@ -91,6 +94,13 @@ def pixel_results(tables):
     drawn = "Rows _drawn are defects drawn on good images, not real ones."
     note = "" if rows.real_defects.all() else drawn
     return table(ablations.pixel_table(tables), "Pixel metrics, test", benchmark_line(rows), note)
+
+
+def defects_found(tables, view):
+    """The table by type of defect; None without good or defective test images."""
+    found = defects.by_type(view.images, view.settings.headline)
+    about = benchmark_line(ablations.real(tables.test))
+    return table(found, defects.TITLE, about, defects.ABOUT) if len(found) else None
 
 
 def headline(tables):
@@ -120,15 +130,16 @@ def headline(tables):
 def not_measured(settings, tables):
     """Sentences on what this study leaves open."""
     test, run = tables.test, len(paper.categories_run(paper.rows_of(tables.test)))
-    if not paper.applies(test):
+    public = paper.quotes(test.benchmark)
+    if public and not paper.applies(test):
         yield (
             "The paper's benchmark, MVTec AD. The paper's figures are quoted beside ours to "
             "compare effects, not levels."
         )
-    elif run < len(paper.CATEGORIES):
+    elif public and run < len(paper.CATEGORIES):
         yield f"{len(paper.CATEGORIES) - run} of MVTec AD's {len(paper.CATEGORIES)} categories."
     yield from ablations.missing(tables)
-    if not settings.heads:
+    if public and not settings.heads:
         yield "The paper's tables 5 and 6: other losses and inputs of the segmentation network."
     if len(settings.seeds) == 1:
         yield "The spread over seeds: there is one."
@@ -177,6 +188,8 @@ class Site:
         self.settings, self.target = settings, target
         self.tables = ablations.load_tables(settings)
         self.notebooks = list(notebooks(results.rendered(settings.study), settings.categories))
+        if not paper.quotes(self.tables.test.benchmark):
+            self.notebooks = [one for one in self.notebooks if not one[0].startswith(ABOUT_PAPER)]
         protocol, commit, run = record(results.reports(settings.study))
         self.templates = Environment(
             loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined,
@@ -194,6 +207,7 @@ class Site:
             "student": settings.headline,
             "notebooks": [(name, about) for name, _, about in self.notebooks],
             "beside_paper": paper.applies(self.tables.test),
+            "quotes_paper": paper.quotes(self.tables.test.benchmark),
         }
         self.run = run
 
@@ -256,6 +270,7 @@ class Site:
             **self.answered(tables),
             results=results_table(tables, "Image AUROC on real defects"),
             pixels=pixel_results(tables),
+            defects=defects_found(tables, view),
             charts=list(gallery.charts(view, seed)),
         )
         return gallery.facts(view, seed)

@@ -49,7 +49,7 @@ def coloured(maps, side):
 
 def save_sheets(view, seed, folder):
     """Write <category>-{image,mask,cosine,segmentation}-<number>.webp of the test images."""
-    chosen, side = view.held_out.splits == "test", min(SIDE, view.size)
+    chosen, side = view.shown, min(SIDE, view.size)
     held_out = view.held_out.select(chosen)
     masks = held_out.masks[..., None].astype(np.uint8) * 255
     pictures = {"image": smaller(held_out.images, side), "mask": smaller(masks, side)}
@@ -65,7 +65,7 @@ def facts(view, seed):
 
     Scores keep all digits of float32: the page must decide as `evaluation.outcomes` does.
     """
-    chosen = view.held_out.splits == "test"
+    chosen = view.shown
     held_out = view.held_out.select(chosen)
     scores = {kind: view.scores(seed, kind) for kind in MAPS}
     return {

@@ -11,13 +11,15 @@ from study.scoring.metrics import METRICS, PIXEL_METRICS
 from study.scoring.scores import load_draws
 from study.tables import claims
 from study.tables.format import spread
-from study.tables.paper import paper_table4, real
+from study.tables.paper import paper_table4, quotes, real
 
 FILES = ("ablations", "validation", "baseline")  # .csv of each frame of `Tables`
 
 
 class Tables(NamedTuple):
-    """Rows of the test split, of the validation split, and of the baseline (both splits).
+    """Rows of the test split, of the validation split, and of the rivals (both splits).
+
+    baseline: the rows of the teacher alone, and of the combination where there is a calibration.
 
     draws: resampled figures of the rows, as of `scores.load_draws`, for intervals over images;
     student: the one that the headline is about.
@@ -43,14 +45,15 @@ def collect(settings):
 
     frame = read("evaluation")
     test, validation = (frame[frame.split == split] for split in ("test", "validation"))
-    rows = (test.drop(columns="split"), validation.drop(columns="split"), read("baseline"))
+    rivals = together(read("baseline"), read("calibration"))
+    rows = (test.drop(columns="split"), validation.drop(columns="split"), rivals)
     return Tables(*rows, draws(settings), settings.headline)
 
 
 def draws(settings):
     """Resampled figures of all rows of the declared categories."""
     found = {}
-    for stage in ("evaluation", "baseline"):
+    for stage in ("evaluation", "baseline", "calibration"):
         for name in settings.categories:
             found |= load_draws(results.draws(stage, name))
     return found
@@ -116,7 +119,8 @@ def missing(tables):
 def table4(tables):
     """Real defects: image AUROC in percent of every student and map, and the baseline's row.
 
-    Columns: test and validation for each category (mean ± std over seeds), and the paper's figure.
+    Columns: test and validation for each category (mean ± std over seeds), and the paper's figure
+    where `paper.quotes` shows it.
     """
     columns = {}
     for split, rows in (("test", tables.test), ("validation", tables.validation)):
@@ -126,7 +130,8 @@ def table4(tables):
             column = spread(group).droplevel("benchmark")["image_auroc"]
             columns[f"{category} {split}"] = column
     order = list(dict.fromkeys(key for column in columns.values() for key in column.index))
-    columns["paper (MVTec AD, quoted)"] = paper_table4()["image_auroc"]
+    if quotes(tables.test.benchmark):
+        columns["paper (MVTec AD, quoted)"] = paper_table4()["image_auroc"]
     table = pd.DataFrame(columns).reindex(order).rename_axis(["student", "map"])
     return table.astype(object).fillna("")
 

@@ -40,11 +40,11 @@ def baseline(frame):
         return "**Answer.** No real defective test image was scored, so there is no image AUROC."
     found = spread(real)["image_auroc"].droplevel(["benchmark", "student"])
     best = real.groupby("map").image_auroc.mean().idxmax()
-    levels = ", ".join(f"{name[18:].replace('_', '-')}: {value}" for name, value in found.items())
+    rows = ", ".join(f"{name.replace('_', ' ')}: {value}" for name, value in found.items())
     return (
         f"**Answer.** Without any training, the teacher's features reach an image AUROC of "
-        f"{found[best]} % on real test images (level {best[18:].replace('_', '-')}; all choices of "
-        f"levels: {levels}). A student and a segmentation network are worth what they add to this."
+        f"{found[best]} % on real test images ({best.replace('_', ' ')}; all rows: {rows}). A "
+        "student and a segmentation network are worth what they add to this."
     )
 
 

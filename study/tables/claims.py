@@ -15,7 +15,7 @@ from study.scoring.metrics import METRICS
 from study.scoring.resampling import METRICS as ANSWERED
 from study.tables.format import brackets, listed, lower, method_name, signed
 from study.tables.intervals import Scores, seeds_interval
-from study.tables.paper import HEAD, quoted_rows, real
+from study.tables.paper import HEAD, quoted_rows, quotes, real
 
 MAP_NAMES = {"segmentation": "segmentation network", "cosine": "product of cosine maps"}
 YES, NO, OPEN = "Yes", "No", "Undetermined"
@@ -66,6 +66,7 @@ class Answer(NamedTuple):
     smallest: float
     paper: float | None
     by_category: str = ""
+    quoted: bool = True  # whether the paper's answer is shown (`paper.quotes`)
 
     @property
     def verdict(self):
@@ -105,6 +106,8 @@ class Answer(NamedTuple):
     @property
     def paper_says(self):
         """The paper's answer in the words of ours."""
+        if not self.quoted:
+            return ""
         if self.paper is None:
             return "the paper has no such comparison"
         said = verdict(self.paper, 2 * (self.paper,), 2 * (self.paper,), self.smallest)
@@ -117,7 +120,8 @@ class Answer(NamedTuple):
     @property
     def sentence(self):
         """The answer to the claim's question, with its numbers and the paper's."""
-        return f"{self.verdict}: {self.numbers}; {self.reason}; {self.paper_says}."
+        parts = filter(None, (self.numbers, self.reason, self.paper_says))
+        return f"{self.verdict}: {'; '.join(parts)}."
 
 
 def verdict(mean, seeds, images, smallest):
@@ -139,7 +143,8 @@ def answer(scores, comparison, smallest):
         return None
     pairs, images, categories = found
     quoted, metric = quoted_rows(), scores.metric
-    known = metric in quoted and one in quoted.index and other in quoted.index
+    shown = quotes(scores.benchmarks.values())
+    known = shown and metric in quoted and one in quoted.index and other in quoted.index
     paper = float(round(quoted[metric][one] - quoted[metric][other], 1)) if known else None
     counts = Counter()
     for category in categories if len(categories) > 1 else ():
@@ -151,6 +156,7 @@ def answer(scores, comparison, smallest):
         *(float(np.mean([*pairs.values()])), seeds_interval([*pairs.values()]), images),
         *(smallest, paper),
         "; ".join(f"{count} {lower(said)}" for said, count in counts.most_common()),
+        shown,
     )
 
 
@@ -165,7 +171,8 @@ def claims(tables):
             yield f"{decider}, {name}", (one, kind), (other, kind)
 
     names = dict.fromkeys([student, *frame.student[frame.student != "none"]])
-    rivals = real(frame[frame.student == "none"]).groupby("map").image_auroc.mean()
+    alone = frame[(frame.student == "none") & (frame["map"] != "combined")]
+    rivals = real(alone).groupby("map").image_auroc.mean()
     heads = [kind for who, kind in sorted(there) if who == student and kind.startswith(HEAD)]
     found = (
         Claim("denoising", "Does denoising help here?",
@@ -180,8 +187,7 @@ def claims(tables):
               tuple((f"{name.replace('_', '-')} student", (name, "segmentation"), (name, "cosine"))
                     for name in names)),
         Claim("baseline",
-              f"Does {method_name(student)} beat a nearest-neighbour search in the teacher's "
-              "features?",
+              f"Does {method_name(student)} beat the teacher's features alone?",
               tuple((f"against {kind.replace('_', ' ')}", method, ("none", kind))
                     for kind in rivals.sort_values(ascending=False).index)),
         Claim("heads", "Is another segmentation network better than the method's?",
@@ -240,7 +246,8 @@ def table(answers):
         }
         for claim in answers for one in claim["answers"]
     ]  # fmt: skip
-    return pd.DataFrame(rows).set_index("question") if rows else pd.DataFrame()
+    found = pd.DataFrame(rows).set_index("question") if rows else pd.DataFrame()
+    return found.loc[:, (found != "").any()]  # own parts have no column of the paper
 
 
 def numbers(answers):

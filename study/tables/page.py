@@ -10,6 +10,7 @@ from ruamel.yaml import YAML
 
 from lib.devices import device_name
 from study import results
+from study.data.category import Category
 from study.params import ROOT
 from study.tables import answers, claims, paper
 from study.tables.ablations import missing, pixel_table, table4
@@ -24,9 +25,17 @@ SMOKE = (
 NO_RESULT = (  # keys that name things, or change no result of the method
     *("study", "categories", "headline", "arithmetic.threads", "dataset.root", "dataset.ignore"),
     *("dataset.strict", "elpv", "textures.root", "teacher.weights", "running", "claims"),
-    *("baseline", "figures"),
+    *("baseline", "calibration", "figures"),
 )
-HEADLINE_STAGES = ("dataset", "student", "segmentation", "maps", "evaluation", "baseline")
+HEADLINE_STAGES = (
+    "dataset",
+    "student",
+    "segmentation",
+    "maps",
+    "evaluation",
+    "baseline",
+    "calibration",
+)
 
 
 def protocol(params):
@@ -74,11 +83,23 @@ def budget(root=ROOT):
     return [title, markdown(table.set_index("key"))] if rows else []
 
 
-def text(params, tables, notebooks):
-    """reports/<study>/README.md: headline table, questions, figures, links to every notebook."""
+def misleading(categories):
+    """Markdown blocks: what the stage `dataset` noted on each category's images, if anything."""
+    notes = {name: Category.load(results.held_out(name)).notes for name in categories}
+    lines = [f"- {name}: {note}" for name, found in notes.items() for note in found]
+    return ["## What could mislead", "\n".join(lines)] if lines else []
+
+
+def text(params, tables, notebooks, details=()):
+    """reports/<study>/README.md: headline table, questions, figures, links to every notebook.
+
+    details: more blocks of Markdown, to stand below the headline table.
+    """
     up = os.path.relpath(results.ROOT, results.reports(params.study))
-    named = [f"rendered/{params.study}/{name}.ipynb" for name in ("method", "ablations", "paper")]
-    for kind in ("figures", "pro"):
+    beside = paper.quotes(tables.test.benchmark)  # else these notebooks have nothing to say
+    stems = ("method", "ablations", "paper") if beside else ("method", "ablations")
+    named = [f"rendered/{params.study}/{name}.ipynb" for name in stems]
+    for kind in ("figures", "pro") if beside else ("figures",):
         named += [f"rendered/{params.study}/{kind}-{name}.ipynb" for name in params.categories]
     links = [f"- [{os.path.basename(path)}]({up}/{path})" for path in [*named, *notebooks]]
     figures = [f"![Hits, misses and false alarms: {name}](figures/{name}-outcomes.png)"
@@ -99,6 +120,7 @@ def text(params, tables, notebooks):
                 "## Image AUROC on real defects (percent, mean ± standard deviation over seeds)",
                 markdown(table4(tables)),
                 *missing(tables),
+                *details,
                 *(
                     [
                         f"## Pixel metrics (percent{note})",

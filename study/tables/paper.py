@@ -20,6 +20,7 @@ CATEGORIES = (
 NAMES = {key: metric.label for key, metric in METRICS.items() if key != "pro"}  # the paper's
 METHOD = ("full", "segmentation")  # student and map that are DeSTSeg itself
 HEAD = "segmentation, "  # and the name of a declared head: its `map` in the tables
+PUBLIC = ("mvtec", "elpv")  # benchmarks whose effects are compared with the paper's
 ROUNDING = 0.05  # half of the last digit of a quoted figure
 WITHIN = "within 2 × the paper's standard deviation + 0.05"
 SETTINGS = (
@@ -122,8 +123,14 @@ def categories_run(rows):
 
 
 def applies(test):
-    """Whether this study's categories are among the 15 of MVTec AD."""
-    return len(test) > 0 and set(test.category) <= set(CATEGORIES)
+    """Whether these are rows of MVTec AD; a `tile` of other images is somebody's own part."""
+    own = test.benchmark.str.removesuffix("_drawn") != "mvtec"
+    return len(test) > 0 and not own.any() and set(test.category) <= set(CATEGORIES)
+
+
+def quotes(benchmarks):
+    """Whether the paper's figures are shown: beside public benchmarks, not somebody's own parts."""
+    return all(name.removesuffix("_drawn") in PUBLIC for name in benchmarks)
 
 
 def coverage(rows):

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
 
+import hostile_inspect
 import nbformat
 import numpy as np
 import torch
@@ -701,6 +702,8 @@ WRONG = [
     ("dataset.channels", "2", "2"),
     ("elpv.held_out", "1.0", "1.0"),
     ("dataset.drawn_defects", "1", "1"),
+    ("dataset.calibration", "1.0", "1.0"),
+    ("dataset.calibration", "-0.2", "-0.2"),
     ("textures.root", "no/such/folder", "'no/such/folder'"),
     ("teacher.levels", "[1, 2]", "[1, 2]"),
     ("teacher.weights", "no/such.pth", "'no/such.pth'"),
@@ -734,6 +737,10 @@ WRONG = [
     ("claims.resamples", "5", "5"),
     ("baseline.levels", "[[2, 4]]", "1 to 3"),
     ("baseline.levels", "[[3], [3]]", "twice"),
+    ("calibration.alpha", "[0.0]", "0.0"),
+    ("calibration.alpha", "[1.0]", "1.0"),
+    ("calibration.alpha", "[0.1, 0.1]", "twice"),
+    ("calibration.alpha", "[]", "[]"),
     ("figures.dpi", "5", "5"),
 ]
 UNKNOWN = ("epochs", "dataset.size", "claims.best", "students.full.rate")
@@ -921,6 +928,7 @@ def runs():
 
 PREPARE = dict.fromkeys(("images", "masks", "names", "folders"), lambda f: write_nut(f / "toys"))
 PREPARE["finished runs"] = write_run
+PREPARE["inspect"] = hostile_inspect.prepare
 READERS = {
     "images": read_image,
     "masks": read_mask,
@@ -930,10 +938,12 @@ READERS = {
     "params.yaml": read_params,
     "notebooks": read_notebook,
     "finished runs": read_run,
+    "inspect": hostile_inspect.read,
 }
 CASES = [
     *(*images(), *masks(), *names(), *folders()),
     *(*weights(), *params_files(), *notebooks(), *runs()),
+    *(Case("inspect", *one) for one in hostile_inspect.cases(READ)),
 ]
 
 

@@ -8,7 +8,7 @@ from PIL import Image
 def dataset(**changed):
     """The `dataset` section of params.yaml."""
     base = {"root": "none", "ignore": (), "strict": False, "image_size": 32, "channels": 1}
-    base |= {"drawn_defects": False}
+    base |= {"drawn_defects": False, "calibration": 0.0}
     return SimpleNamespace(**{**base, **changed})
 
 

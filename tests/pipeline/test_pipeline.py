@@ -68,6 +68,7 @@ def test_every_notebook_runs_by_hand_and_changes_nothing(finished):
     """As JupyterLab does: the kernel starts in notebooks/, parameters are the defaults."""
     paths = sorted((finished / "notebooks").glob("*.ipynb"))
     order = ["dataset", "textures", "student", "segmentation", "maps", "evaluation", "baseline"]
+    order.append("calibration")
     first = sorted(paths, key=lambda path: [*order, path.stem].index(path.stem))
     script = (
         "import sys, nbformat\n"

@@ -11,6 +11,7 @@ from study import params, results
 from study.scoring import scores
 from study.scoring.scores import COLUMNS, MAPS
 from study.tables import ablations
+from study.tables.paper import CATEGORIES
 
 PARAMS = replace(params.load(), study="toy", categories=("nut", "bolt"), seeds=(0, 1))
 STUDENTS = {
@@ -46,7 +47,7 @@ def rows(points=None, categories=("nut", "bolt"), seeds=(0, 1), lift=0.0):
             found.append(
                 {
                     "split": split,
-                    "benchmark": "toy_drawn" if drawn else "toy",
+                    "benchmark": "elpv_drawn" if drawn else "elpv",
                     "category": category,
                     "student": student,
                     "denoising": denoising,
@@ -104,9 +105,16 @@ def scored(frame):
 def leave(categories, heads=(), **more):
     frame = rows(**more)
     frame = pd.concat([frame, head_rows(frame, heads)] if heads else [frame])
-    for stage, found in (("evaluation", frame), ("baseline", baseline_rows())):
+    none = baseline_rows()[:0]  # no calibration images
+    for stage, found in (
+        ("evaluation", frame),
+        ("baseline", baseline_rows()),
+        ("calibration", none),
+    ):
         for name in categories:
             chosen = found[found.category == "nut"].assign(category=name)
+            if name in CATEGORIES:
+                chosen["benchmark"] = chosen.benchmark.str.replace("elpv", "mvtec")
             scores.save(scored(chosen), stage, name, "toy")
 
 
@@ -163,7 +171,7 @@ def test_table4(tables):
 def test_pixel_table_marks_drawn_defects(tables):
     table = ablations.pixel_table(tables).reset_index()
     assert set(table.category) == {"nut", "bolt"}
-    assert set(table.benchmark) == {"toy_drawn"}
+    assert set(table.benchmark) == {"elpv_drawn"}
     assert set(table.pixel_ap) == {"25.0 ± 0.0"}
     assert len(table) == 2 * 9
 

@@ -1,4 +1,4 @@
-"""The nearest-neighbour baseline against brute force."""
+"""The nearest-neighbour baseline against brute force, and the rows of all baselines."""
 
 from dataclasses import replace
 
@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from study import params
+from study import params, results
 from study.data.category import Category
-from study.scoring.baseline import distance_maps, items, memory_bank, patches
+from study.scoring.baseline import distance_maps, gaussians, items, memory_bank, save
+from study.scoring.gaussian import Gaussian
 from study.scoring.scores import score
 
 
@@ -52,16 +53,6 @@ def test_memory_bank_is_drawn_by_the_seed_without_replacement():
     assert {tuple(row) for row in bank.tolist()} <= everything
 
 
-def test_patches_join_levels_at_the_finest():
-    sizes = ((64, 16), (128, 8), (256, 4))
-    levels = [torch.randn(3, channels, size, size) for channels, size in sizes]
-    coarse = patches(levels, (2, 3))
-    assert coarse.shape == (3, 8, 8, 128 + 256)
-    torch.testing.assert_close(coarse[..., :128], levels[1].permute(0, 2, 3, 1))
-    torch.testing.assert_close(patches(levels, (3,)), levels[2].permute(0, 2, 3, 1))
-    assert patches(levels, (1, 2, 3)).shape == (3, 16, 16, 448)
-
-
 def test_a_foreign_patch_gives_its_image_the_highest_score():
     """Rows for each seed, on a category whose only defective image holds a patch never seen."""
     normal = [torch.zeros(4, 2, size, size) for size in (16, 8, 4)]
@@ -83,7 +74,24 @@ def test_a_foreign_patch_gives_its_image_the_highest_score():
     shipped = params.load()
     for levels in (((3,),), ()):
         settings = replace(shipped, baseline=replace(shipped.baseline, levels=levels))
-        rows = score(held_out, items(normal, queries, settings), settings).rows
-        assert rows.seed.tolist() == list(shipped.seeds) * len(levels)
-        assert set(rows["map"]) == {"nearest_neighbour_3"} if levels else rows.empty
+        fitted = gaussians(normal, settings)
+        rows = score(held_out, items(normal, queries, fitted, settings), settings).rows
+        names = {"nearest_neighbour_3", "nearest_neighbour_maximum_3", "gaussian_3"}
+        assert set(rows["map"]) == names if levels else rows.empty
+        assert rows.groupby("map").seed.apply(list).tolist() == [[*shipped.seeds]] * len(
+            {*rows["map"]}
+        )
         assert (rows.image_auroc == 1).all() and rows.pro.isna().all()
+
+
+def test_the_first_gaussian_is_left_for_later_stages(tmp_path, monkeypatch):
+    monkeypatch.setattr(results, "ROOT", tmp_path)
+    normal = [torch.randn(9, 2, size, size) for size in (8, 4, 2)]
+    fitted = [Gaussian.fit(levels, normal) for levels in ((3,), (2,))]
+    save(fitted, normal, "nut")
+    left = Gaussian.load(results.gaussian("nut"))
+    assert left.levels == (3,)
+    maps = np.load(results.gaussian("nut").with_name("maps.npy"))
+    np.testing.assert_allclose(maps, left.maps(normal), rtol=1e-5)
+    save([], normal, "bolt")  # no levels: an empty folder, which DVC expects
+    assert not any((tmp_path / "results/baseline/bolt").iterdir())

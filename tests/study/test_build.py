@@ -148,13 +148,42 @@ def test_it_is_small(built):
 def test_a_study_of_the_papers_benchmark_stands_beside_the_paper(study, tmp_path, monkeypatch):
     """Categories of MVTec AD get a page with the quoted tables."""
     monkeypatch.setattr(results, "ROOT", study)
-    frame = rows(categories=("screw", "bottle"))
+    frame = rows(categories=("screw", "bottle")).assign(benchmark="mvtec")
     toy = build.Site(TOY, tmp_path)
     toy.tables = make_tables(frame, baseline_rows(categories=("screw", "bottle")))
     toy.record()
     quoted = pages(tmp_path)["paper.html"]
     assert len(quoted.find_all("table")) > 5 and "not measured" in quoted.get_text()
     assert "13 of MVTec AD's 15 categories." in list(build.not_measured(TOY, toy.tables))
+
+
+def own(frame):
+    """Rows of somebody's own parts."""
+    return frame.assign(benchmark=frame.benchmark.str.replace("elpv", "parts")).query(
+        "real_defects"
+    )
+
+
+def test_a_site_of_own_parts_mentions_neither_paper_figures_nor_other_data(tmp_path):
+    """Also where a category is called as one of MVTec AD's: `tile` is somebody's own tile."""
+    tile = replace(TOY, categories=("tile", "bolt"))
+    frames = (own(f).replace({"category": {"nut": "tile"}}) for f in (rows(), baseline_rows()))
+    make_study(tmp_path, tile, *frames, drawn=False)
+    write_notebook(tmp_path / "rendered/toy/paper.ipynb", "Beside MVTec AD?")
+    build_site(tmp_path, tile, tmp_path / "site")
+    found = pages(tmp_path / "site")
+    assert not {"paper.html", "notebooks/paper.html"} & set(found)
+    report = (tmp_path / "reports/toy/README.md").read_text()
+    texts = {name: page.main.get_text() for name, page in found.items() if name != "run.html"}
+    for name, text in (texts | {"report": report}).items():
+        for word in ("MVTec", "quoted", "solar", "cell", "drawn", "the paper:", "as in the paper"):
+            assert word not in text, (name, word)
+    assert "Does denoising help here?" in report and "59.2" in report
+
+
+def test_a_category_page_has_the_notes_and_the_table_by_defect(built):
+    page = pages(built)["category-nut.html"].get_text()
+    assert "Test images by type of defect" in page and "image AUROC, cosine" in page
 
 
 def test_ids_are_unique_and_every_page_has_one_title(built):
@@ -196,7 +225,7 @@ def test_every_table_of_numbers_says_what_it_is(built):
     for name in ("index.html", "category-nut.html"):
         for caption in pages(built)[name].find_all("caption"):
             text = caption.get_text()
-            for words in ("Benchmark: toy", "2 seeds (0, 1)", "Toy CPU"):
+            for words in ("Benchmark: elpv", "2 seeds (0, 1)", "Toy CPU"):
                 assert words in text, (name, text)
 
 
@@ -239,7 +268,7 @@ def test_a_smoke_run_says_so_on_every_page(tmp_path):
 
 def test_what_was_not_measured_is_said(built):
     text = pages(built)["index.html"].find(id="open").find_parent("section").get_text()
-    for words in ("MVTec AD", "No pixel metrics on toy: ", "tables 5 and 6"):
+    for words in ("MVTec AD", "No pixel metrics on elpv: ", "tables 5 and 6"):
         assert words in text
 
 
@@ -280,7 +309,7 @@ def test_masks_and_drawn_defects_are_mentioned_as_they_are(masks, drawn):
         frame if drawn else frame.query("real_defects") for frame in (rows(), baseline_rows())
     ]
     tables = make_tables(*(f.fillna({k: v for k, v in known.items() if k in f}) for f in frames))
-    unknown = "No pixel metrics on toy: not every defective test image has a mask"
+    unknown = "No pixel metrics on elpv: not every defective test image has a mask"
     said = " ".join(build.not_measured(TOY, tables))
     assert (unknown in said) != masks and "drawn" not in said.lower()
     found = build.pixel_results(tables)

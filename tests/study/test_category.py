@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from toys import dataset, put
 
-from study.data.category import Category, entry, near_duplicates
+from study.data.category import Category, about_duplicates, entry, near_duplicates
 from study.data.mvtec import load_category
 
 
@@ -85,3 +85,14 @@ def test_near_duplicates_finds_the_copy(root):
     pairs = near_duplicates(nut, 0.9)
     assert [pair[:2] for pair in pairs] == [("train/good/001.png", "test/scratch/001.png")]
     assert pairs[0][2] > 0.9
+
+
+def test_a_note_names_the_closest_images(category):
+    assert about_duplicates(category) == []
+    images = category.images.copy()
+    images[3] = images[1]
+    (note,) = about_duplicates(replace(category, images=images))
+    assert note == (
+        "1 of 3 held-out images closely resemble a training image, which favours every method. The "
+        "closest: d.png ~ b.png."
+    )

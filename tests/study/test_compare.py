@@ -10,7 +10,7 @@ from study.params import ROOT
 from study.tables import compare
 
 LONGER = PARAMS | {"students": {"full": {"steps": 800}}}
-FULL = ("nut", "toy", "full", "segmentation")
+FULL = ("nut", "elpv", "full", "segmentation")
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def test_differences_are_paired_by_seed(pair):
     assert table.loc[FULL].tolist() == ["+2.0 [+2.0, +2.0]", few, "59.2 ± 0.4", "61.2 ± 0.4"]
     nearest = table.xs("none", level="student")
     assert set(nearest.iloc[:, 0]) == {"0.0"} and set(nearest["is B better?"]) == {"unchanged"}
-    real = [benchmark == "toy" for _, benchmark, *_ in table.index]
+    real = [benchmark == "elpv" for _, benchmark, *_ in table.index]
     assert real == sorted(real, reverse=True), "real defects first"
 
 
@@ -59,7 +59,7 @@ def test_a_row_or_seed_of_one_side_only_has_no_difference(pair):
     one, two = pair
     head = two.rows[(two.rows.student == "full") & (two.rows["map"] == "cosine")]
     more = two._replace(rows=pd.concat([two.rows, head.assign(map="segmentation, mine")]))
-    row = compare.beside(one, more).loc[("nut", "toy", "full", "segmentation, mine")]
+    row = compare.beside(one, more).loc[("nut", "elpv", "full", "segmentation, mine")]
     assert row.tolist() == ["–", "–", "–", "55.3 ± 0.4"]
     alone = two._replace(rows=two.rows[two.rows.seed == 1])
     assert compare.beside(one, alone).loc[FULL, "is B better?"] == "Undetermined"
@@ -69,9 +69,9 @@ def test_a_row_or_seed_of_one_side_only_has_no_difference(pair):
 
 def test_every_metric_where_there_are_masks(pair):
     table = compare.gains(*pair)
-    assert set(table.index.get_level_values("benchmark")) == {"toy_drawn"}
+    assert set(table.index.get_level_values("benchmark")) == {"elpv_drawn"}
     assert list(table.columns) == compare.METRICS
-    row = table.loc[("nut", "toy_drawn", "full", "segmentation")]
+    row = table.loc[("nut", "elpv_drawn", "full", "segmentation")]
     assert row.image_auroc == "+2.0 [+2.0, +2.0]" and row.pixel_ap == "0.0"
 
 

@@ -139,6 +139,9 @@ def test_official_counts_add_up():
 def test_other_counts_than_official_are_noted_or_with_strict_an_error(root, capsys):
     load_category(dataset(root=str(root), strict=True), "nut")  # not one of the 15
     (root / "nut").rename(root / "metal_nut")
+    own = load_category(dataset(root=str(root)), "metal_nut")
+    assert own.notes == (MISSING,), "somebody's own metal_nut is not compared with MVTec AD's"
+    root = root.rename(root.with_name("mvtec"))
     expected = "metal_nut has 3 training and 3 test images, but MVTec AD's has 220 and 115"
     notes = load_category(dataset(root=str(root)), "metal_nut").notes
     assert notes[0].startswith(f"{expected}; ignore this if it is another data set")
@@ -164,3 +167,36 @@ def test_mvtec(name, good, defective):
     assert category.notes == () and category.has_mask.all()
     assert (category.labels[test] == 0).sum() == good
     assert category.labels.sum() == defective == category.masks.any(axis=(1, 2)).sum()
+
+
+def test_a_folder_of_good_images_alone(root):
+    """Enough to train, to calibrate and to inspect; nothing is measured."""
+    shutil.rmtree(root / "nut/test")
+    shutil.rmtree(root / "nut/ground_truth")
+    for index in range(3, 40):
+        put(root / f"nut/train/good/{index:03}.png", grey(100 + index))
+    nut = load_category(dataset(root=str(root), calibration=0.25), "nut")
+    assert nut.notes[0] == "There is no test split, so nothing is measured."
+    assert (nut.splits == "train").sum() == 30 and (nut.splits == "validation").sum() == 10
+    assert not nut.labels.any()
+
+
+def test_a_share_of_the_training_images_calibrates(root):
+    for index in range(3, 40):
+        put(root / f"nut/train/good/{index:03}.png")
+    source = dataset(root=str(root), calibration=0.25)
+    nut, again = load_category(source, "nut"), load_category(source, "nut")
+    held_out = nut.splits == "validation"
+    assert held_out.sum() == 10 and len(nut.training_images()) == 30
+    assert not nut.labels[held_out].any() and (nut.splits == again.splits).all()
+    assert all(name.startswith("train/good/") for name in nut.names[held_out])
+    assert "10 of 40 images of train/good are held out: they calibrate." in nut.notes
+    put(root / "nut/validation/good/000.png")
+    nut = load_category(source, "nut")
+    assert len(nut.training_images()) == 40
+    assert "dataset.calibration is not used: validation/good has 1." in nut.notes
+
+
+def test_too_few_calibration_images_are_refused(root):
+    with pytest.raises(ValueError, match=r"calibration 0\.5: 2 of 3 images of nut/train/good held"):
+        load_category(dataset(root=str(root), calibration=0.5), "nut")

@@ -5,8 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from test_ablations import PARAMS, baseline_rows, leave, make_tables, rows, settings
+from test_scores import category
 
 from lib.devices import device_name
+from study import results
 from study.scoring.scores import METRICS
 from study.tables import ablations, page
 
@@ -36,7 +38,7 @@ def test_page(tables):
         "(../../rendered/toy/dataset-nut.ipynb)",
         "paper (MVTec AD, quoted)",
         "Does denoising help here?",
-        "toy_drawn",
+        "elpv_drawn",
         "## Pixel metrics (percent; `_drawn`: drawn on good images, not real)",
         "ablations.csv",
         "claims.csv",
@@ -45,7 +47,7 @@ def test_page(tables):
     assert "nan" not in found.lower().replace("nano", "")
     assert found.count("98.6") == 1  # the paper's number stands in the quoted column only
     assert "an image AUROC of 59.2 [59.2, 59.2] percent" in found
-    assert "No pixel metrics on toy: " in found and "[-0.0" not in found and "+0.0" not in found
+    assert "No pixel metrics on elpv: " in found and "[-0.0" not in found and "+0.0" not in found
 
 
 def test_page_mentions_drawn_defects_only_where_there_are_some():
@@ -89,10 +91,10 @@ def test_what_is_missing_is_said_and_stops_nothing(tables):
     cases = {
         "No validation columns": tables._replace(validation=tables.validation[:0]),
         "No baseline rows": tables._replace(baseline=tables.baseline[:0]),
-        "No pixel metrics on toy_drawn: ": tables._replace(
+        "No pixel metrics on elpv_drawn: ": tables._replace(
             test=tables.test.assign(**dict.fromkeys(METRICS[1:], np.nan))
         ),
-        "No pixel metrics on toy in nut: ": tables._replace(
+        "No pixel metrics on elpv in nut: ": tables._replace(
             test=tables.test.fillna(dict.fromkeys(METRICS[1:], 0.3)).where(
                 ~(tables.test.real_defects & (tables.test.category == "nut")), tables.test
             )
@@ -128,3 +130,12 @@ def test_parameters_that_differ_from_the_papers_are_named(tmp_path):
     ]
     (tmp_path / "params.yaml").write_text(shipped, "utf-8")
     assert page.budget(tmp_path) == []
+
+
+def test_what_could_mislead_is_named(elsewhere):
+    held_out = category(real_masks=True)
+    for name, notes in (("nut", ("5 of 9 held-out images resemble.",)), ("bolt", ())):
+        replace(held_out, category=name, notes=notes).save(results.dataset(name))
+    title, lines = page.misleading(["nut", "bolt"])
+    assert lines == "- nut: 5 of 9 held-out images resemble." and title.startswith("## ")
+    assert page.misleading(["bolt"]) == []

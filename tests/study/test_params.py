@@ -175,3 +175,12 @@ def test_command(tmp_path):
 
 def test_root_is_the_repository():
     assert Path(params.__file__).resolve().parents[1] == ROOT
+
+
+def test_other_images_do_not_overwrite_the_reports_that_ship():
+    loaded = load()
+    params.check_own_name(loaded)
+    own = replace(loaded, dataset=replace(loaded.dataset, root="docs"))
+    with pytest.raises(ValueError, match="names the reports of data/elpv"):
+        params.check_own_name(own)
+    params.check_own_name(replace(own, study="parts"))

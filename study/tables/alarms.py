@@ -1,0 +1,70 @@
+"""Tables of the stage `calibration`: each map alone, the combination, and the thresholds' rates."""
+
+import pandas as pd
+
+from study import results
+from study.scoring.calibration import binomial_interval
+from study.tables.format import plus_minus
+from study.tables.paper import real
+
+
+def each_map(category, combined, headline):
+    """Image AUROC on real test images, in percent: every map alone, the combination, the best.
+
+    combined: rows of the combination, as of `scores.score`.
+    """
+    frames = [pd.read_csv(results.rows(stage, category)) for stage in ("evaluation", "baseline")]
+    rows = pd.concat([frame for frame in (*frames, combined) if len(frame)] or [combined])
+    rows = real(rows[(rows.split == "test") & rows.student.isin([headline, "none"])])
+    if rows.empty:
+        return pd.DataFrame()
+    found = 100 * rows.groupby("map", sort=False).image_auroc.agg(["mean", "std"])
+    text = [plus_minus(*pair) for pair in found.itertuples(index=False)]
+    best = ["best" if mean == found["mean"].max() else "" for mean in found["mean"]]
+    table = {"image AUROC": text, "of the test images": best}
+    return pd.DataFrame(table, index=found.index.str.replace("_", " ").rename("map"))
+
+
+def rates(frame):
+    """`Calibrated.rates` as text, mean and deviation over seeds, by map and threshold."""
+    found = frame.groupby(["map", "threshold"], sort=False)[["false alarms", "hits"]]
+    mean, deviation = found.mean(), found.std(ddof=1)
+    return mean.combine(deviation, lambda a, b: a.combine(b, plus_minus))
+
+
+def within(splits):
+    """Of `Calibrated.splits`: mean rate, and how many splits lie in each 95 % interval."""
+    rows = {}
+    for (alpha, kind), found in splits.groupby(["alpha", "map"], sort=False):
+        images, known = (int(found[key].iloc[0]) for key in ("images", "calibration"))
+        row = {"mean false alarms": f"{found['false alarms'].mean():.1f}"}
+        for name, drawn in (("binomial", None), ("beta-binomial", known)):
+            low, high = binomial_interval(alpha, images, drawn)
+            inside = found["false alarms"].between(low - 1e-9, high + 1e-9).sum()
+            row[f"{name} 95 %"] = f"[{low:.1f}, {high:.1f}]"
+            row[f"inside, {name}"] = f"{inside} of {len(found)}"
+        rows[alpha, kind] = row
+    index = pd.MultiIndex.from_tuples(rows, names=["alpha", "map"]) if rows else None
+    return pd.DataFrame([*rows.values()], index=index)
+
+
+def answer(found, table):
+    """The answer that the notebook begins with; found: a `Calibrated`, table: of `rates`."""
+    if found.problem:
+        return (
+            f"**Answer.** There are no thresholds: {found.problem}. Add good images to "
+            "`validation/good`, or hold out a share of train/good with `dataset.calibration`."
+        )
+    said = (
+        f"**Answer.** {int(found.known.sum())} good images that trained nothing set the thresholds."
+    )
+    if not len(table):
+        return said
+    row = table.loc[("combined", f"alpha {found.alpha:g}")]
+    peeked = table.loc[("combined", "F1 on test (peeking)")]
+    return (
+        f"{said} With {100 * found.alpha:g} % false alarms allowed, the combination raises "
+        f"{row['false alarms']} % on good test images and finds {row['hits']} % of the defective "
+        f"ones. The threshold that maximises F1 on the test images would have promised "
+        f"{peeked['false alarms']} % and {peeked['hits']} %; it has seen the answers."
+    )
