@@ -20,7 +20,7 @@ from study.scoring.view import View
 from study.site import gallery
 from study.site.notebooks import markdown, notebook
 from study.tables import ablations, answers, claims, page, paper
-from study.tables.format import brackets, level, method_name, signed
+from study.tables.format import brackets, level, method_name, plain, signed
 
 TEMPLATES = ROOT / "study" / "site" / "templates"
 NOTEBOOKS = (  # what each kind of notebook answers, in the order to read them
@@ -37,12 +37,6 @@ NOTEBOOKS = (  # what each kind of notebook answers, in the order to read them
     ("evaluation", "scoring the maps"),
     ("baseline", "the nearest-neighbour baseline"),
 )
-
-
-def plain(name):
-    """A name of the study's files as words; the baseline's says which levels it reads."""
-    words = str(name).replace("_", " ")
-    return re.sub(r"(nearest neighbour) (\d)", r"\1, level \2", words)
 
 
 def embedded(value):

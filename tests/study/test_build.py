@@ -296,8 +296,6 @@ def test_parameter_blocks():
 
 def test_words():
     assert [signed(v) for v in (0.94, -0.06, -0.04, 0.0)] == ["+0.9", "-0.1", "0.0", "0.0"]
-    assert build.plain("encoder_decoder") == "encoder decoder"
-    assert build.plain("nearest_neighbour_3") == "nearest neighbour, level 3"
     assert "</script" not in build.embedded({"a": "</script>"})
 
 
