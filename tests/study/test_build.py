@@ -140,7 +140,7 @@ def test_sheets_that_the_script_asks_for_exist(built):
 
 
 def test_it_is_small(built):
-    """Under 5 MB for the quick study. The architecture's drawing takes 0.17 of the toy's 0.55 MB."""
+    """Under 5 MB for the quick study. The architecture takes 0.17 of the toy's 0.55 MB."""
     assert sum(map(len, bytes_of(built).values())) < 600_000
     quick = params.ROOT / "site" / "quick"
     assert sum(map(len, bytes_of(quick).values())) < 5e6  # 0 where it was not built
