@@ -37,6 +37,8 @@ def notebook(path, known):
         del cell["id"]
     for code in soup.select("div.input"):
         _fold(soup, code)
+    for number, head in enumerate(soup.find_all("h2"), start=1):
+        head["id"] = f"part-{number}"
     _typeset(soup)
     _describe_figures(soup)
     _tidy(soup, known)

@@ -90,7 +90,7 @@ def test_markdown():
 
 
 def test_contents_are_the_sections(soup):
-    assert notebooks.contents(str(soup)) == [("Scores", "Scores")]
+    assert notebooks.contents(str(soup)) == [("part-1", "Scores")]
 
 
 def test_the_download_has_no_outputs(tmp_path):
