@@ -23,7 +23,7 @@ def page(settings, folder):
     """HTML of the paper; `folder` gets the drawings of the method."""
     site = build.Site(settings, folder)
     (folder / "images").mkdir(parents=True, exist_ok=True)
-    tables, commit = site.tables, site.templates.globals["commit"]
+    tables = site.tables
     found = build.headline(tables)
     checks = evidence.checks(site.facts, found and f"image AUROC {found['method']} %")
     html = site.templates.get_template("paper-pdf.html").render(
