@@ -57,7 +57,7 @@ plots: env ## curves and tables of `dvc plots show`, on a page that needs no net
 	$(DVC) plots show
 
 experiments: env ## all experiments beside the commits: changed parameters and the method's figures
-	@$(DVC) exp show --no-pager --md --only-changed --drop '/|Created|\.(yaml|txt|py|cff)$$|^(lib|study|notebooks|paper)$$'
+	@$(ACTIVE) $(BIN)/python -m study.tables.experiments
 
 compare: env ## two experiments side by side: make compare A=<rev> B=<rev>; no B: as it is now
 	@$(ACTIVE) $(BIN)/python -m study.tables.compare "$(A)" "$(B)"
