@@ -15,12 +15,12 @@ A ?= HEAD
 B ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help env study report plots compare inspect export mvtec test torture hostile bench latency lint format notebooks-clean record clean
+.PHONY: help env study report pdf plots experiments checks compare inspect export mvtec test torture hostile bench latency lint format notebooks-clean record clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 26
 
-env: $(STAMP) ## install the packages of requirements.txt, lib and study into .venv
+env: $(STAMP) .dvc/plots/vega.js ## install the packages of requirements.txt, lib and study into .venv
 
 $(STAMP): requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
@@ -30,6 +30,10 @@ $(STAMP): requirements.txt pyproject.toml
 	$(BIN)/python -m pip install -r requirements.txt
 	$(BIN)/python -m pip install --no-deps --no-build-isolation -e .
 	@touch $@
+
+# The script of the page of `dvc plots`, so that the page needs no network.
+.dvc/plots/vega.js: $(STAMP)
+	@$(BIN)/python -c 'import vl_convert; print(vl_convert.javascript_bundle())' > $@
 
 study: env ## run every stage that is out of date, then say where the report is
 	@git rev-parse --is-inside-work-tree > /dev/null 2>&1 && test -f .dvc/config \
@@ -46,9 +50,14 @@ report: env ## bring the site up to date with the study, and say where it opens
 	@$(BIN)/python -c 'import yaml; s = yaml.safe_load(open("params.yaml"))["study"]; \
 	  print(f"Open site/{s}/index.html")'
 
+pdf: env ## the study as a paper of a few pages, from the same numbers as the site
+	@$(BIN)/python -m study.site.pdf
+
 plots: env ## curves and tables of `dvc plots show`, on a page that needs no network
-	@$(BIN)/python -c 'import vl_convert; print(vl_convert.javascript_bundle())' > .dvc/plots/vega.js
 	$(DVC) plots show
+
+experiments: env ## all experiments beside the commits: changed parameters and the method's figures
+	@$(ACTIVE) $(BIN)/python -m study.tables.experiments
 
 compare: env ## two experiments side by side: make compare A=<rev> B=<rev>; no B: as it is now
 	@$(ACTIVE) $(BIN)/python -m study.tables.compare "$(A)" "$(B)"
@@ -79,6 +88,9 @@ bench: env ## time the study beside a plain implementation: reports/benchmark/
 
 latency: env ## time the inspector in torch and in ONNX Runtime: reports/benchmark/latency-*.md
 	$(BIN)/python -m bench.latency $(CATEGORY)
+
+checks: env ## run and time the tests that the site names under "Can I trust this?"
+	$(BIN)/python -m study.site.checks
 
 lint: env ## ruff, without changing anything
 	$(BIN)/ruff check .

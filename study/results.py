@@ -70,7 +70,7 @@ def scores(study, category, stage="evaluation"):
 
 
 def metrics(study, category):
-    """What `dvc metrics show` prints."""
+    """What `dvc metrics show` prints; the means of all rows lie beside it, `<category>-all`."""
     return ROOT / "metrics" / study / f"{category}.json"
 
 

@@ -4,18 +4,22 @@ One style, seaborn's colour-blind palette; a line style, hatch or name doubles e
 that the figures survive a grey print. Images are `(H, W, C)` or `(H, W)`, uint8 or 0..1.
 """
 
+import textwrap
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib import style
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 from scipy import ndimage
 
 from study.data.category import Category
 from study.figures.names import readable
+from study.tables.format import plain
 
-OUTCOMES = ("true positive", "false positive", "false negative", "true negative")
+OUTCOMES = ("false negative", "false positive", "true positive", "true negative")
 MAPS = ("cosine", "segmentation")
 CURVES = {
     "roc": ("ROC", "false-positive rate", "true-positive rate"),
@@ -29,6 +33,7 @@ LINES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
 STYLE = style.library["seaborn-v0_8-whitegrid"] | style.library["seaborn-v0_8-paper"]
 STYLE |= {"figure.constrained_layout.use": True, "legend.frameon": False, "grid.linewidth": 0.5}
 STYLE |= {"font.size": 9.6, "lines.markeredgewidth": 1, "patch.linewidth": 0.8}
+PERCENT = PercentFormatter(1, None, "")  # of a share, without the sign
 ROW_LABEL = {"rotation": 0, "ha": "right", "va": "center", "fontsize": "small"}
 # Start the backend before any rc_context: started inside one, a notebook's backend is left
 # non-interactive, and the notebook shows its first figure only.
@@ -62,10 +67,8 @@ def show(axis, image, **options):
 
 def _legend_below(figure, axes) -> None:
     """One legend for all panels, under them; every label once."""
-    handles = {}
-    for axis in axes.flat:
-        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
-            handles.setdefault(label, handle)
+    pairs = (zip(*axis.get_legend_handles_labels(), strict=True) for axis in axes.flat)
+    handles = {label: handle for pair in pairs for handle, label in pair}
     columns = int(figure.get_figwidth() / 1.6)
     figure.legend(handles.values(), handles, loc="outside lower center", ncols=columns)
 
@@ -75,6 +78,14 @@ def smoothed(loss: pd.Series) -> pd.Series:
     return loss.rolling(max(1, len(loss) // 25), min_periods=1).mean()
 
 
+def _loss_against_step(axis, title: str, label: str) -> None:
+    """A log axis with round ticks, and whole steps."""
+    axis.set(title=title, xlabel="step", ylabel=label, yscale="log")
+    axis.yaxis.set(major_locator=plt.LogLocator(subs=(1, 2, 5)), major_formatter="{x:g}")
+    axis.minorticks_off()
+    axis.xaxis.set_major_locator(plt.MaxNLocator(4, integer=True))
+
+
 @_styled
 def training_curves(history: pd.DataFrame) -> Figure:
     """Loss against step: a column per student, a row per phase, a line per seed (and item).
@@ -82,20 +93,17 @@ def training_curves(history: pd.DataFrame) -> Figure:
     `history` has the columns item, student, seed, phase, step, loss; pass one category at a time.
     """
     students, phases, seeds = (list(history[key].unique()) for key in ("student", "phase", "seed"))
-    width = max(2.0, 4 / len(students))
-    figure, axes = _grid(len(phases), len(students), width, 1.8, sharey="row", sharex="row")
+    size = max(2.0, 4 / len(students)), 1.8
+    figure, axes = _grid(len(phases), len(students), *size, sharey="row", sharex="row")
     runs = history.groupby(["phase", "student", "seed", "item"], sort=False)
     for (phase, student, seed, _), run in runs:
         axis, number = axes[phases.index(phase), students.index(student)], seeds.index(seed)
-        loss = run.sort_values("step").set_index("step")["loss"]
-        smooth = smoothed(loss)
+        smooth = smoothed(run.sort_values("step").set_index("step")["loss"])
         style = {"color": COLOURS[number % 10], "linestyle": LINES[number % 6], "lw": 1.2}
         axis.plot(smooth.index, smooth, label=f"seed {seed}", **style)
     for (row, column), axis in np.ndenumerate(axes):
-        axis.set(yscale="log", title="" if row else students[column].replace("_", "-"))
-        axis.set(xlabel="step", ylabel="" if column else f"{phases[row]} loss")
-        axis.yaxis.set(major_locator=plt.LogLocator(subs=(1, 2, 5)), major_formatter="{x:g}")
-        axis.minorticks_off()
+        title = "" if row else students[column].replace("_", "-")
+        _loss_against_step(axis, title, "" if column else f"{phases[row]} loss (log)")
     figure.suptitle("loss, running mean over a 25th of the steps", fontsize="medium")
     _legend_below(figure, axes)
     return figure
@@ -127,11 +135,11 @@ def outcomes(examples: list[dict]) -> Figure:
     """
     if not examples:
         raise ValueError("examples need at least one row")
-    if not {example["outcome"] for example in examples} <= set(OUTCOMES):
-        return _map_rows(examples, "{outcome}\n{name}\nscore {score:.3g}")
-    known = [e for outcome in OUTCOMES for e in examples if e["outcome"] == outcome]
-    figure = _map_rows(known, "{outcome}\n{name}\nscore {score:.3g}")
-    missing = [f"no {o}" for o in OUTCOMES if o not in {example["outcome"] for example in known}]
+    label, shown = "{outcome}\n{name}\nscore {score:.3g}", {e["outcome"] for e in examples}
+    if not shown <= set(OUTCOMES):
+        return _map_rows(examples, label)
+    figure = _map_rows(sorted(examples, key=lambda e: OUTCOMES.index(e["outcome"])), label)
+    missing = [f"no {outcome}" for outcome in OUTCOMES if outcome not in shown]
     figure.supxlabel(" and ".join(missing) + " to show" * bool(missing), fontsize="medium")
     return figure
 
@@ -158,18 +166,20 @@ def _map_rows(examples: list[dict], text: str) -> Figure:
     figure, axes = _grid(len(examples) + 1, 4, 1.0, 1.0, margin=1.3, gridspec_kw=ratios)
     for row, example in zip(axes, examples, strict=False):
         show(row[0], example["image"])
-        row[0].set_ylabel(readable(text.format(**example)), **ROW_LABEL)
+        label = text.format(**example).replace("/", "/ ")  # long ones break there
+        wrapped = "\n".join(textwrap.fill(line, 25) for line in label.split("\n"))
+        row[0].set_ylabel(readable(wrapped.replace("/ ", "/")), **ROW_LABEL)
         row[1].set(xticks=[], yticks=[], aspect=1)
         show(row[1], example["mask"]) if example["mask"] is not None else _say(row[1], "no mask")
-    scale = plt.get_cmap("cividis", 48)  # few colours, small files
     for column, kind in enumerate(MAPS, start=2):
         top = np.quantile([example[kind] for example in examples], 0.995)
         for axis, example in zip(axes[:, column], examples, strict=False):
-            picture = show(axis, example[kind], cmap=scale, vmin=0, vmax=top)
+            few = plt.get_cmap("cividis", 48)  # colours, for small files
+            picture = show(axis, example[kind], cmap=few, vmin=0, vmax=top)
         bar = figure.colorbar(picture, axes[-1, column], orientation="horizontal", extend="max")
         bar.locator = plt.MaxNLocator(2)
     for axis, title in zip(axes[0], ("image", "mask", *MAPS), strict=True):
-        axis.set_title(title)
+        axis.set_title(title, fontsize="medium")
     plt.setp(axes[-1, :2].tolist(), visible=False)
     return figure
 
@@ -188,9 +198,7 @@ def loss_curve(history, title: str) -> Figure:
     """Loss against step of one run, [(step, loss)]."""
     figure, ((axis,),) = _grid(1, 1, 4, 2.2)
     axis.plot(*zip(*history, strict=True), color=COLOURS[0], lw=1.2)
-    axis.set(title=title, xlabel="step", ylabel="loss", yscale="log")
-    axis.yaxis.set(major_locator=plt.LogLocator(subs=(1, 2, 5)), major_formatter="{x:g}")
-    axis.minorticks_off()
+    _loss_against_step(axis, title, "loss (log)")
     return figure
 
 
@@ -218,14 +226,12 @@ def score_histograms(scores, labels, title: str, threshold: float | None = None)
     """Image scores of good and defective images, each as a share of its own class."""
     import seaborn
 
-    scores, labels = np.asarray(scores), np.asarray(labels)
     figure, ((axis,),) = _grid(1, 1, 4, 2.6)
-    bins = np.linspace(scores.min(), scores.max(), 31)
     for label, name, hatch in ((0, "good", None), (1, "defective", "////")):
         chosen = scores[labels == label]
         style = {"element": "step", "alpha": 0.45, "color": COLOURS[label], "hatch": hatch}
         style |= {"stat": "proportion", "label": f"{name} ({len(chosen)})", "ax": axis}
-        seaborn.histplot(x=chosen, bins=bins, **style)
+        seaborn.histplot(x=chosen, bins=np.linspace(scores.min(), scores.max(), 31), **style)
     if threshold is not None:
         axis.axvline(threshold, color="k", ls="--", lw=1, label=f"threshold {threshold:.3g}")
     axis.set(title=title, xlabel="image score", ylabel="share of the class")
@@ -234,9 +240,7 @@ def score_histograms(scores, labels, title: str, threshold: float | None = None)
 
 
 @_styled
-def ablation_points(
-    frame: pd.DataFrame, metrics: dict, baseline: pd.DataFrame | None = None
-) -> Figure:
+def ablation_points(frame: pd.DataFrame, metrics: dict, baseline=None) -> Figure:
     """A point per seed and the mean for student x map; a column per metric, a row per category.
 
     `frame` has the columns of ablations.csv, one row per category, student, map and seed, else
@@ -248,8 +252,8 @@ def ablation_points(
     if frame.duplicated(key).any():
         raise ValueError(f"several rows for one {' x '.join(key)}; pass real or drawn, not both")
     if frame.empty:
-        figure, ((axis,),) = _grid(1, 1, 4, 1)
-        _say(axis, "no figures on real defects")
+        figure, axes = _grid(1, 1, 4, 1)
+        _say(axes[0, 0], "no figures on real defects")
         return figure
     frame = frame.assign(row=frame["student"].str.replace("_", "-") + ", " + frame["map"])
     frame, categories = frame.sort_values("map", kind="stable"), list(frame["category"].unique())
@@ -262,16 +266,15 @@ def ablation_points(
         shown = {"data": here, "x": metric, "y": "row", "order": rows, "ax": axis}
         points = {"hue": "map", "hue_order": kinds, "palette": "colorblind", "size": 6}
         seaborn.stripplot(**shown, **points, alpha=0.7, jitter=False, legend=False)
-        mean = {"marker": "|", "color": "k", "markersize": 12, "markeredgewidth": 1.5}
-        mean |= {"label": "mean of the seeds"}
-        seaborn.pointplot(**shown, **mean, errorbar=None, ls="", legend=False)
+        mean = {"marker": "|", "color": "k", "markersize": 12, "label": "mean of the seeds"}
+        seaborn.pointplot(**shown, **mean, mew=1.5, errorbar=None, ls="", legend=False)
         if baseline is not None:
             rivals = baseline[baseline["category"] == category].groupby("map")[metric].mean()
             for number, (name, value) in enumerate(rivals.items()):
                 style = {"color": f"{number // 5 * 0.3}", "ls": LINES[1 + number % 5], "lw": 1}
-                axis.axvline(value, label=name.replace("_", " "), **style)
-        axis.set(xlabel=metrics[metric], ylabel="", title="" if column else category)
-        axis.xaxis.set_major_locator(plt.MaxNLocator(3))
+                axis.axvline(value, label=plain(name), **style)
+        axis.set(xlabel=f"{metrics[metric]}, %", ylabel="", title="" if column else category)
+        axis.xaxis.set(major_locator=plt.MaxNLocator(3), major_formatter=PERCENT)
         axis.yaxis.grid(visible=True)
         if here.empty:
             _say(axis, "not measured")
@@ -289,8 +292,7 @@ def category_samples(category: Category, columns: int = 5) -> Figure:
         chosen = members[np.unique(np.linspace(0, len(members) - 1, columns).astype(int))]
         for axis, index in zip(row, chosen, strict=False):
             show(axis, category.images[index])
-            # A little outside the mask, for a line on a thin crack would hide it.
-            mask = ndimage.binary_dilation(category.masks[index], iterations=4)
+            mask = ndimage.binary_dilation(category.masks[index], iterations=4)  # hides no crack
             if mask.any():
                 axis.contour(mask, [0.5], colors=[COLOURS[1]], linewidths=0.7)
         plt.setp(row[len(chosen) :].tolist(), visible=False)

@@ -158,8 +158,25 @@ def load_scores(file):
     return pd.read_csv(file, dtype={"name": str, "defect": str}, keep_default_na=False)
 
 
+def headline(frame, student):
+    """Test means of the method in percent: the six figures at most that `dvc metrics show` prints.
+
+    Pixel figures are those of real defects where they have masks, else of drawn ones: `pro_drawn`.
+    """
+    rows = frame[(frame.split == "test") & (frame.student == student)]
+    found = {}
+    for kind, name in (("segmentation", "{}"), ("cosine", "{}_cosine_map")):
+        chosen = rows[(rows["map"] == kind) & rows.real_defects]
+        found[name.format("image_auroc")] = chosen.image_auroc.mean()
+    masked = rows[(rows["map"] == "segmentation") & rows.pixel_ap.notna()]
+    real = masked.real_defects.any()
+    means = masked[masked.real_defects == real][["pixel_auroc", "pixel_ap", "pro", "iap"]].mean()
+    found |= means.add_suffix("" if real else "_drawn").to_dict()
+    return {key: round(100 * value, 1) for key, value in found.items() if np.isfinite(value)}
+
+
 def means(frame):
-    """Test means over seeds as the nested dict that `dvc metrics show` prints."""
+    """Test means over seeds of all rows, as a nested dict: benchmark, student, map, metric."""
     nested = {}
     for keys, group in frame[frame.split == "test"].groupby(["benchmark", "student", "map"]):
         here = nested

@@ -61,6 +61,11 @@ def outcomes(scores, labels, cut):
     return np.char.add(right, np.where(scores >= cut, " positive", " negative"))
 
 
+def ranked(scores, ties):
+    """Indices of scores (N,), the highest first; `ties` (N,) orders equal ones in the same way."""
+    return np.lexsort((-np.asarray(ties), -np.asarray(scores)))
+
+
 def alarms(scores):
     """Test images by name: true label, and the share of the seeds that call them defective.
 
@@ -71,6 +76,36 @@ def alarms(scores):
         return None
     share = np.mean([test[one] >= level for one, level in found.items()], axis=0)
     return test[["defect", "label"]].assign(alarms=share)
+
+
+def missed(scores):
+    """The defective test images that every seed misses: defect, and each seed's score.
+
+    Each seed has its own threshold. None where there is no threshold.
+    """
+    found = alarms(scores)
+    if found is None:
+        return None
+    names = found.index[(found.label == 1) & (found.alarms == 0)]
+    table = scores[scores.split == "test"].set_index("name").loc[names, ["defect", *seeds(scores)]]
+    return table.rename(columns=lambda name: name.replace("score-", "score, seed "))
+
+
+def near_the_top(scores, count=10):
+    """How far apart the highest test scores of each seed lie, and how many images share the first.
+
+    If many do, the map is saturated, and its scores rank these images by nothing.
+    """
+    test, rows = scores[scores.split == "test"], {}
+    for one in seeds(scores) * bool(len(test)):
+        highest = np.sort(test[one].to_numpy())[::-1][:count]
+        rows[f"seed {one[6:]}"] = {
+            "highest score": highest[0],
+            f"score of place {len(highest)}": highest[-1],
+            "images with the highest score": int((test[one] == highest[0]).sum()),
+            f"different scores in the first {len(highest)}": len(np.unique(highest)),
+        }
+    return pd.DataFrame(rows).T.convert_dtypes()
 
 
 def rates(scores):

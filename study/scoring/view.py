@@ -71,9 +71,10 @@ class View:
         return pd.concat(found)
 
     def examples(self, seed, count):
-        """For each outcome the `count` test images whose score lies farthest from the threshold.
+        """For each outcome the `count` test images whose score lies nearest to the threshold.
 
-        Without a threshold: the defective and good images at either end of the scores.
+        Without a threshold: the defective and good images at either end of the scores. The score of
+        the cosine map orders images of equal score, so that a saturated map decides nothing.
         """
         scores = self.scores(seed, "segmentation")
         cosine, segmentation = self.maps(seed, "cosine"), self.maps(seed, "segmentation")
@@ -87,22 +88,25 @@ class View:
                 "segmentation": full_size(segmentation[i : i + 1], self.size)[0],
                 "score": float(scores[i]),
             }
-            for outcome, index in self._groups(scores)
+            for outcome, index in self._groups(scores, self.scores(seed, "cosine"))
             for i in index[:count]
         ]
 
-    def _groups(self, scores):
+    def _groups(self, scores, ties):
         """(outcome, indices of its test images, the first to show first)."""
         labels, cut = self.held_out.labels, self.cut(scores)
         if cut is None:
             for name, label, top in RANKED:
                 index = np.flatnonzero(self.real & (labels == label))
-                yield name, index[np.argsort(scores[index] * (-1 if top else 1), kind="stable")]
+                order = thresholds.ranked(scores[index], ties[index])
+                yield name, index[order if top else order[::-1]]
             return
         named = thresholds.outcomes(scores, labels, cut)
         for outcome in np.unique(named):
             index = np.flatnonzero(self.real & (named == outcome))
-            yield str(outcome), index[np.argsort(-np.abs(scores[index] - cut), kind="stable")]
+            order = thresholds.ranked(scores[index], ties[index])
+            above = outcome.endswith("positive")  # then the lowest score is the nearest
+            yield str(outcome), index[order[::-1] if above else order]
 
     def histogram(self, seed, kind):
         """Arguments of plots.score_histograms for real test images."""

@@ -11,16 +11,19 @@ import json
 import re
 import shutil
 
+import matplotlib.pyplot as plt
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from study import leftovers, params, results
+from study.figures.architecture import architecture
 from study.params import ROOT
 from study.scoring.view import View
-from study.site import gallery
-from study.site.notebooks import markdown, notebook
+from study.site import evidence, gallery
+from study.site.notebooks import bare, contents, figures_of, markdown, notebook
+from study.site.rows import benchmark_line, missed, pixel_results, results_table, table
 from study.tables import ablations, answers, claims, defects, page, paper
-from study.tables.format import brackets, level, method_name, signed
+from study.tables.format import brackets, level, method_name, plain, signed
 
 TEMPLATES = ROOT / "study" / "site" / "templates"
 NOTEBOOKS = (  # what each kind of notebook answers, in the order to read them
@@ -41,59 +44,14 @@ NOTEBOOKS = (  # what each kind of notebook answers, in the order to read them
 ABOUT_PAPER = ("paper", "pro")  # of no use beside somebody's own parts
 
 
-def plain(name):
-    """A name of the study's files as words; the baseline's says which levels it reads."""
-    words = str(name).replace("_", " ")
-    return re.sub(r"(nearest neighbour|maximum|gaussian) (\d)", r"\1, level \2", words)
-
-
 def embedded(value):
     """JSON for a script element: no end tag inside, the same bytes for the same value."""
     return Markup(json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c"))
 
 
-def benchmark_line(frame):
-    """What a table's numbers are: benchmark, seeds, spread and device, from its rows."""
-    if frame.empty:
-        return "No test split has both good and defective images."
-    seeds = sorted(frame.seed.unique())
-    device = frame.device.unique() if "device" in frame else ["not recorded"]
-    spread = "mean ± standard deviation over" if len(seeds) > 1 else "no spread:"
-    return (
-        f"Benchmark: {', '.join(frame.benchmark.unique())} ({', '.join(frame.category.unique())}). "
-        f"Percent, {spread} {len(seeds)} seed{'s' * (len(seeds) > 1)} "
-        f"({', '.join(map(str, seeds))}), last step. Device: {'; '.join(device)}."
-    )
-
-
-def table(frame, title, about, paper_note=""):
-    """What the macro `table` needs: caption, headings, rows; the index becomes columns."""
-    flat = frame.reset_index()
-    flat = flat.astype(object).where(flat.notna(), "not measured").replace("", "–")
-    note = f"{about} {paper_note}".strip()
-    return {"title": title, "note": note, "columns": list(flat), "rows": flat.values.tolist()}
-
-
-def results_table(tables, title):
-    """Table 4 of these tables, with the baseline's rows; None where there are no real defects."""
-    rows = ablations.real(ablations.together(tables.test, ablations.test_rows(tables.baseline)))
-    if rows.empty:
-        return None
-    tuned = "Settings were chosen on validation." if len(tables.validation) else ""
-    quoted = "The paper's column is quoted." if paper.quotes(tables.test.benchmark) else ""
-    note = " ".join(filter(None, ("Test is reported.", tuned, quoted)))
-    return table(ablations.table4(tables), title, benchmark_line(rows), note)
-
-
-def pixel_results(tables):
-    """Pixel metrics where there are masks, else None."""
-    rows = ablations.together(tables.test, ablations.test_rows(tables.baseline))
-    rows = rows[rows.pixel_auroc.notna()]
-    if rows.empty:
-        return None
-    drawn = "Rows _drawn are defects drawn on good images, not real ones."
-    note = "" if rows.real_defects.all() else drawn
-    return table(ablations.pixel_table(tables), "Pixel metrics, test", benchmark_line(rows), note)
+def code(sentence):
+    """A sentence whose `names` are set as code."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(sentence))))
 
 
 def defects_found(tables, view):
@@ -186,22 +144,24 @@ class Site:
 
     def __init__(self, settings, target):
         self.settings, self.target = settings, target
-        self.tables = ablations.load_tables(settings)
+        self.tables, self.missed = ablations.load_tables(settings), []
         self.notebooks = list(notebooks(results.rendered(settings.study), settings.categories))
         if not paper.quotes(self.tables.test.benchmark):
             self.notebooks = [one for one in self.notebooks if not one[0].startswith(ABOUT_PAPER)]
-        protocol, commit, run = record(results.reports(settings.study))
+        self.reports = results.reports(settings.study)
+        protocol, commit, run = record(self.reports)
         self.templates = Environment(
             loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined,
             trim_blocks=True, lstrip_blocks=True,
         )  # fmt: skip
         self.templates.filters |= {"signed": signed, "brackets": brackets}
-        self.templates.filters |= {"plain": plain, "embedded": embedded}
+        self.templates.filters |= {"plain": plain, "embedded": embedded, "code": code}
         self.templates.globals |= {
             "study": settings.study,
             "smoke": protocol.startswith(page.SMOKE),
             "protocol": protocol.removeprefix(page.SMOKE),
             "commit": commit,
+            "provenance": evidence.provenance(self.reports, commit),
             "categories": settings.categories,
             "seeds": settings.seeds,
             "student": settings.headline,
@@ -209,7 +169,7 @@ class Site:
             "beside_paper": paper.applies(self.tables.test),
             "quotes_paper": paper.quotes(self.tables.test.benchmark),
         }
-        self.run = run
+        self.run, self.facts = run, evidence.run_facts(run)
 
     def write(self, name, template, /, **content):
         path = self.target / name
@@ -224,28 +184,65 @@ class Site:
         self.target.mkdir(parents=True)
         for name in ("site.css", "site.js"):
             shutil.copyfile(TEMPLATES / name, self.target / name)
-        self.index()
-        self.write(
-            "gallery.html",
-            "gallery.html",
-            galleries=[*map(self.category, self.settings.categories)],
-        )
+        galleries = [*map(self.category, self.settings.categories)]
+        scale = gallery.colours()
+        self.write("gallery.html", "gallery.html", galleries=galleries, scale=scale)
         self.record()
-        known = {name for name, _, _ in self.notebooks}
-        for name, path, _ in self.notebooks:
-            title, body = notebook(path, known)
-            self.write(f"notebooks/{name}.html", "notebook.html", title=title, body=Markup(body))
+        self.notebook_pages()
+        self.index()
+
+    def notebook_pages(self):
+        """A page for each rendered notebook, and the notebook without outputs to download."""
+        known = [name for name, _, _ in self.notebooks]
+        for place, (name, path, _) in enumerate(self.notebooks):
+            title, body = notebook(path, set(known))
+            around = {
+                "previous": known[place - 1] if place else None,
+                "following": known[place + 1] if place + 1 < len(known) else None,
+            }
+            self.write(
+                f"notebooks/{name}.html", "notebook.html", name=name, title=title,
+                body=Markup(body), contents=contents(body), **around,
+            )  # fmt: skip
+            (self.target / "notebooks" / f"{name}.ipynb").write_text(bare(path), encoding="utf-8")
+
+    def method(self):
+        """The architecture's drawing, and one image's figures from `explore` where it has run."""
+        folder = self.target / "images"
+        with plt.rc_context({"svg.hashsalt": "destseg"}):  # else its ids differ each time
+            figure = architecture()
+            figure.savefig(folder / "architecture.svg", metadata={"Date": None})
+            plt.close(figure)
+        paths = [path for name, path, _ in self.notebooks if name == "explore"]
+        said, figures = figures_of(paths[0], ("distances", "scored")) if paths else ("", [])
+        for number, figure in enumerate(figures):
+            (folder / f"explore-{number}.png").write_bytes(figure)
+        return {"explored": Markup(markdown(said)), "figures": len(figures)}
 
     def index(self):
         tables = self.tables
+        found = headline(tables)
+        checks = evidence.checks(self.facts, found and f"image AUROC {found['method']} %")
+        commit = self.templates.globals["commit"]
+        target = self.target / "data"
+        about = "Minutes on a machine that did other work as well: upper bounds."
         self.write(
             "index.html",
             "index.html",
-            headline=headline(tables),
+            headline=found,
             **self.answered(tables),
             results=results_table(tables, "Image AUROC on real defects"),
             pixels=pixel_results(tables),
             open=list(not_measured(self.settings, tables)),
+            missed=self.missed,
+            method=self.method(),
+            checks=table(checks, "What a command checks", about, words=str),
+            deviations=table(
+                paper.deviations(), "Paper, official code and this study", "", words=str
+            ),
+            citation=evidence.citation(),
+            downloads=evidence.downloads(tables, self.settings.study, commit, self.reports, target),
+            facts=self.facts,
         )
 
     def answered(self, tables):
@@ -260,7 +257,8 @@ class Site:
         """A category's page and sheets; returns what the gallery needs of it."""
         tables, seed = self.tables.only(name), self.settings.seeds[0]
         view = View.load(name, self.settings)
-        gallery.save_sheets(view, seed, self.target / "images")
+        self.missed.append(missed(view))
+        gallery.save_sheets(view, self.target / "images")
         self.write(
             f"category-{name}.html",
             "category.html",
@@ -271,9 +269,10 @@ class Site:
             results=results_table(tables, "Image AUROC on real defects"),
             pixels=pixel_results(tables),
             defects=defects_found(tables, view),
+            missed=self.missed[-1],
             charts=list(gallery.charts(view, seed)),
         )
-        return gallery.facts(view, seed)
+        return gallery.facts(view)
 
     def record(self):
         """Parameters, commit and protocol; beside the paper's figures where they are comparable."""

@@ -2,6 +2,7 @@
 
 A sheet shows one kind of picture of up to ROWS * COLUMNS test images, row by row. The sheets of
 every kind have the same tiles in the same order: one index finds an image, its mask and its maps.
+Sheets of maps are grey. The page colours them, so that it can also make low values transparent.
 """
 
 import numpy as np
@@ -11,9 +12,10 @@ from PIL import Image
 from study.figures.plots import CURVES, smoothed
 from study.scoring.scores import MAPS, full_size
 
-SIDE = 128  # pixels of a tile, at most
+SIDE = 192  # pixels of a tile, at most
+MAP_SIDE = 128  # of a map's tile: maps have stride 4
 COLUMNS = 16  # tiles in a row of a sheet
-ROWS = 16  # in a sheet, at most: a browser decodes a sheet whole, here to 17 MB
+ROWS = 16  # in a sheet, at most: a browser decodes a sheet whole, here to 38 MB
 WEBP = {"quality": 75, "method": 4}
 
 
@@ -40,44 +42,63 @@ def smaller(images, side):
     return np.stack([np.asarray(Image.fromarray(i).resize(size, Image.BOX)) for i in images])
 
 
-def coloured(maps, side):
-    """Maps (N, h, w) -> uint8 (N, side, side, 3); one scale for all, as in the figures."""
-    maps = full_size(maps, side)
-    top = max(np.quantile(maps, 0.995), np.finfo(np.float32).tiny)
-    return colormaps["cividis"](np.clip(maps / top, 0, 1), bytes=True)[..., :3]
+def colours(steps=17):
+    """The colour scale as shares of red, green and blue, {"R": (steps,), ...}, from low to high."""
+    return dict(zip("RGB", colormaps["cividis"](np.linspace(0, 1, steps))[:, :3].T, strict=True))
 
 
-def save_sheets(view, seed, folder):
-    """Write <category>-{image,mask,cosine,segmentation}-<number>.webp of the test images."""
+def top(view, kind):
+    """The map value that gets the last colour: one scale for all images and seeds."""
+    maps = [view.maps(seed, kind)[view.shown] for seed in view.settings.seeds]
+    return max(float(np.quantile(maps, 0.995)), float(np.finfo(np.float32).tiny))
+
+
+def grey(maps, side, top):
+    """Maps (N, h, w) -> uint8 (N, side, side); `top` and all above it become 255."""
+    return (np.clip(full_size(maps, side) / top, 0, 1) * 255).round().astype(np.uint8)
+
+
+def save_sheets(view, folder):
+    """Write <category>-<kind>-<number>.webp of the test images.
+
+    The kinds are image, mask, and each map of each seed: `cosine-0`.
+    """
     chosen, side = view.shown, min(SIDE, view.size)
     held_out = view.held_out.select(chosen)
     masks = held_out.masks[..., None].astype(np.uint8) * 255
     pictures = {"image": smaller(held_out.images, side), "mask": smaller(masks, side)}
-    pictures |= {kind: coloured(view.maps(seed, kind)[chosen], side) for kind in MAPS}
+    for kind in MAPS:
+        highest = top(view, kind)
+        for seed in view.settings.seeds:
+            maps = view.maps(seed, kind)[chosen]
+            pictures[f"{kind}-{seed}"] = grey(maps, min(side, MAP_SIDE), highest)
     folder.mkdir(parents=True, exist_ok=True)
     for kind, tiles in pictures.items():
         for number, picture in enumerate(in_sheets(tiles)):
             picture.save(folder / f"{held_out.category}-{kind}-{number}.webp", **WEBP)
 
 
-def facts(view, seed):
-    """What the page knows of the sheets: names, defects, scores by map, validation thresholds.
+def facts(view):
+    """What the page knows of the sheets: names, defects, and by map and seed scores and thresholds.
 
-    Scores keep all digits of float32: the page must decide as `evaluation.outcomes` does.
+    Scores keep all digits of float32: the page must decide as `thresholds.outcomes` does.
     """
     chosen = view.shown
     held_out = view.held_out.select(chosen)
-    scores = {kind: view.scores(seed, kind) for kind in MAPS}
+    scores = {kind: [view.scores(seed, kind) for seed in view.settings.seeds] for kind in MAPS}
     return {
         "category": held_out.category,
         "benchmark": held_out.benchmark,
-        "seed": seed,
+        "seeds": list(view.settings.seeds),
         "columns": COLUMNS,
         "rows": ROWS,
-        "threshold": {kind: view.cut(scores[kind]) for kind in MAPS},  # None without validation
+        "top": {kind: top(view, kind) for kind in MAPS},
+        # None without validation
+        "threshold": {kind: [view.cut(one) for one in scores[kind]] for kind in MAPS},
         "images": [
             {"name": str(name), "defect": str(defect), "label": int(label), "drawn": bool(drawn),
-             "mask": bool(known), "scores": {k: float(scores[k][chosen][i]) for k in MAPS}}
+             "mask": bool(known and label),  # the mask of a good image shows nothing
+             "scores": {k: [float(one[chosen][i]) for one in scores[k]] for k in MAPS}}
             for i, (name, defect, label, drawn, known) in enumerate(
                 zip(held_out.names, held_out.defects, held_out.labels, held_out.drawn,
                     held_out.has_mask, strict=True)

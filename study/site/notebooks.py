@@ -7,7 +7,9 @@ Nothing is loaded from elsewhere: there is no MathJax, no require.js, no mermaid
 
 import re
 import sys
+from base64 import b64decode, b64encode
 from html import escape, unescape
+from io import BytesIO
 from pathlib import PurePosixPath
 
 # Else jsonschema compiles a grammar of IRIs, 2 to 3 s of each start; notebooks have no use for it.
@@ -18,6 +20,7 @@ from bs4 import BeautifulSoup  # noqa: E402
 from latex2mathml import converter  # noqa: E402
 from nbconvert import HTMLExporter  # noqa: E402
 from nbconvert.filters import markdown2html  # noqa: E402
+from PIL import Image  # noqa: E402
 
 PARSER = "html.parser"
 EQUATION = re.compile(r"\$\$(.+?)\$\$|\$([^$]+?)\$", re.DOTALL)
@@ -34,6 +37,8 @@ def notebook(path, known):
         del cell["id"]
     for code in soup.select("div.input"):
         _fold(soup, code)
+    for number, head in enumerate(soup.find_all("h2"), start=1):
+        head["id"] = f"part-{number}"
     _typeset(soup)
     _describe_figures(soup)
     _tidy(soup, known)
@@ -51,6 +56,34 @@ def alone(path, style):
         ".notebook { max-width: none }\n</style>\n</head>\n<body>\n"
         f'<main><div class="notebook">\n{body}\n</div></main>\n</body>\n</html>\n'
     )
+
+
+def contents(body):
+    """[(id, heading)] of the sections of a page's body."""
+    found = BeautifulSoup(body, PARSER).find_all("h2", id=True)
+    return [(head["id"], head.get_text(" ", strip=True)) for head in found]
+
+
+def bare(path):
+    """The notebook's JSON without outputs: it runs inside a clone, with the run's parameters."""
+    found = nbformat.read(path, as_version=4)
+    for cell in found.cells:
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+    return nbformat.writes(found)
+
+
+def figures_of(path, functions):
+    """(the notebook's answer, PNG bytes of the last figure of each cell that calls a function)."""
+    answer, figures = "", []
+    for cell in nbformat.read(path, as_version=4).cells:
+        data = [output.get("data", {}) for output in cell.get("outputs", ())]
+        texts = [one["text/markdown"] for one in data if "text/markdown" in one]
+        answer = answer or "".join(text for text in texts if text.startswith("**Answer.**"))
+        drawn = [one["image/png"] for one in data if "image/png" in one]
+        if drawn and any(f".{name}(" in cell.source for name in functions):
+            figures.append(b64decode(drawn[-1]))
+    return answer.removeprefix("**Answer.** "), figures
 
 
 def markdown(text, known=()):
@@ -93,7 +126,18 @@ def _describe_figures(soup):
         words = [heading.get_text(" ", strip=True)] if heading else ["Figure"]
         words += [p.get_text(" ", strip=True) for p in heading.find_next_siblings("p")[:1]]
         image["alt"] = ". ".join(words).replace("\n", " ")
+        image["src"] = _lossless(image["src"])
         image["loading"] = "lazy"
+
+
+def _lossless(source):
+    """The same pixels as WebP, which needs about half of PNG's bytes; source: a data URI."""
+    kind, _, data = source.partition(";base64,")
+    if kind != "data:image/png":
+        return source
+    packed = BytesIO()
+    Image.open(BytesIO(b64decode(data))).save(packed, "WEBP", lossless=True, quality=50, method=2)
+    return f"data:image/webp;base64,{b64encode(packed.getvalue()).decode()}"
 
 
 def _tidy(soup, known):

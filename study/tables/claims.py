@@ -13,7 +13,7 @@ import pandas as pd
 
 from study.scoring.metrics import METRICS
 from study.scoring.resampling import METRICS as ANSWERED
-from study.tables.format import brackets, listed, lower, method_name, signed
+from study.tables.format import brackets, listed, lower, method_name, plain, signed
 from study.tables.intervals import Scores, seeds_interval
 from study.tables.paper import HEAD, quoted_rows, quotes, real
 
@@ -188,7 +188,7 @@ def claims(tables):
                     for name in names)),
         Claim("baseline",
               f"Does {method_name(student)} beat the teacher's features alone?",
-              tuple((f"against {kind.replace('_', ' ')}", method, ("none", kind))
+              tuple((f"against {plain(kind)}", method, ("none", kind))
                     for kind in rivals.sort_values(ascending=False).index)),
         Claim("heads", "Is another segmentation network better than the method's?",
               tuple((kind.removeprefix(HEAD), (student, kind), method) for kind in heads)),

@@ -1,8 +1,19 @@
 """Numbers and tables as text: levels in percent, differences in points, one decimal each."""
 
+import re
+
 import numpy as np
 
 from study.scoring.metrics import METRICS
+
+
+def plain(name):
+    """A name of the study's files as words; the baseline's says which levels it reads."""
+    words = str(name).replace("_", " ")
+    if found := re.fullmatch(r"(.*(?:nearest neighbour|maximum|gaussian)) (\d(?: \d)*)", words):
+        levels = found[2].split()
+        return f"{found[1]}, level{'s' * (len(levels) > 1)} {listed(levels)}"
+    return words
 
 
 def markdown(frame):

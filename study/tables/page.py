@@ -8,7 +8,7 @@ from importlib.metadata import version
 import pandas as pd
 from ruamel.yaml import YAML
 
-from lib.devices import device_name
+from lib.devices import device_name, pays_bf16
 from study import results
 from study.data.category import Category
 from study.params import ROOT
@@ -38,6 +38,12 @@ HEADLINE_STAGES = (
 )
 
 
+def precision(params):
+    """The number format that trains on this device, fp32 or bf16."""
+    asked = params.arithmetic.precision
+    return ("fp32", "bf16")[pays_bf16()] if asked == "auto" else asked
+
+
 def protocol(params):
     """One paragraph: benchmark, sizes, steps, seeds, device; what is named smoke is no result."""
     student, segmentation = params.students[params.headline], params.segmentation
@@ -47,7 +53,8 @@ def protocol(params):
         f"{counted(len(params.seeds), 'seed')}, "
         f"{student.steps} student steps of {student.batch_size} images and {segmentation.steps} "
         f"segmentation steps of {segmentation.batch_size}, teacher {params.teacher.backbone}; "
-        f"last step, nothing chosen on test. Device: {device_name()}. "
+        f"trained in {precision(params)}; last step, nothing chosen on test. "
+        f"Device: {device_name()}. "
         f"Python {platform.python_version()}, "
         + ", ".join(f"{name} {version(name)}" for name in PACKAGES)
         + "."

@@ -125,7 +125,11 @@ ALWAYS = {"check", "site"}  # these read params.yaml as a whole; one checks it, 
     ("key", "value", "stale"),
     [
         ("arithmetic__threads", 2, NETWORKS | MAPS | BASELINE | EXPLORE | METHOD),
-        ("arithmetic__precision", "fp32", NETWORKS | MAPS | BASELINE | EXPLORE | METHOD),
+        (
+            "arithmetic__precision",
+            "fp32",
+            NETWORKS | MAPS | BASELINE | EXPLORE | METHOD | {"ablations"},
+        ),
         ("running__checkpoint_seconds", 1, set()),
         ("running__live_log", "tensorboard", set()),
         ("dataset__image_size", 96, DATA | {"textures", "ablations"}),

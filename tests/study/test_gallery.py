@@ -42,8 +42,8 @@ def test_sheets_show_the_test_images_in_the_order_of_the_facts(
 ):
     monkeypatch.setattr(gallery, "COLUMNS", columns)
     monkeypatch.setattr(gallery, "ROWS", rows)
-    gallery.save_sheets(view, 0, tmp_path)
-    found = gallery.facts(view, 0)
+    gallery.save_sheets(view, tmp_path)
+    found = gallery.facts(view)
     test = view.held_out.splits == "test"
     assert [image["name"] for image in found["images"]] == view.held_out.names[test].tolist()
     assert (found["columns"], found["rows"]) == (columns, rows)
@@ -54,31 +54,39 @@ def test_sheets_show_the_test_images_in_the_order_of_the_facts(
         tile = masks[here // columns * side :, here % columns * side :][:side, :side]
         assert (tile.max() > 128) == image["drawn"], "only drawn defects have a mask here"
     assert {path.name for path in tmp_path.glob("*.webp")} == {
-        f"nut-{kind}-{n}.webp" for kind in ("image", "mask", *MAPS) for n in range(number + 1)
+        f"nut-{kind}-{n}.webp"
+        for kind in ("image", "mask", *(f"{kind}-0" for kind in MAPS))
+        for n in range(number + 1)
     }
 
 
 def test_scores_and_threshold_decide_as_the_figures_do(view):
-    found = gallery.facts(view, 0)
+    found = gallery.facts(view)
     test = view.held_out.splits == "test"
     for kind in MAPS:
         scores = view.scores(0, kind)
         cut = view.cut(scores)
-        assert found["threshold"][kind] == cut
+        assert found["threshold"][kind] == [cut]
         words = thresholds.outcomes(scores, view.held_out.labels, cut)[test]
         for word, image in zip(words, found["images"], strict=True):
-            alarm = image["scores"][kind] >= found["threshold"][kind]
+            alarm = image["scores"][kind][0] >= found["threshold"][kind][0]
             assert word.endswith("positive" if alarm else "negative")
             assert word.startswith("true" if alarm == image["label"] else "false")
 
 
-def test_map_colours_share_one_scale():
-    maps = np.zeros((2, 4, 4), np.float32)
-    maps[1] = 1.0
-    found = gallery.coloured(maps, 8)
-    assert found.shape == (2, 8, 8, 3)
-    assert (found[0] == found[0, 0, 0]).all() and found[1].mean() > found[0].mean()
-    assert (gallery.coloured(maps * 0, 8)[0] == found[0]).all()
+def test_maps_share_one_scale(view):
+    maps = np.stack([np.full((4, 4), level, np.float32) for level in (0, 1, 2, 4)])
+    found = gallery.grey(maps, 8, top=2.0)
+    assert found.shape == (4, 8, 8) and found[:, 3, 3].tolist() == [0, 128, 255, 255]
+    assert gallery.facts(view)["top"] == {kind: gallery.top(view, kind) for kind in MAPS}
+    view.maps = lambda seed, kind: np.zeros((24, 4, 4), np.float32)
+    assert gallery.top(view, "cosine") > 0, "a map of zeros is drawn, too"
+
+
+def test_the_colours_are_cividis():
+    found = gallery.colours(3)
+    assert [round(found[key][0] * 255) for key in "RGB"] == [0, 34, 78]
+    assert [round(found[key][2] * 255) for key in "RGB"] == [254, 232, 56]
 
 
 def test_a_chart_leaves_out_what_has_no_place():

@@ -1,9 +1,14 @@
 """A rendered notebook as the body of a page."""
 
+from base64 import b64decode
+from io import BytesIO
+
 import nbformat
+import numpy as np
 import pytest
 from bs4 import BeautifulSoup
 from nbformat import v4
+from PIL import Image
 
 from study.site import notebooks
 
@@ -82,3 +87,37 @@ def test_the_same_notebook_gives_the_same_bytes(tmp_path):
 def test_markdown():
     html = notebooks.markdown("## Run\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n[x](run.md)")
     assert "<table>" in html and 'role="region"' in html and "<a" not in html
+
+
+def test_contents_are_the_sections(soup):
+    assert notebooks.contents(str(soup)) == [("part-1", "Scores")]
+
+
+def test_the_download_has_no_outputs(tmp_path):
+    write_notebook(tmp_path / "one.ipynb")
+    found = nbformat.reads(notebooks.bare(tmp_path / "one.ipynb"), 4)
+    assert [cell.get("outputs", []) for cell in found.cells] == [[], [], []]
+    assert found.cells[2].source == "show()\nshow()"
+
+
+def test_figures_of_the_cells_that_call_a_function(tmp_path):
+    def cell(source, *outputs):
+        return v4.new_code_cell(source, outputs=[v4.new_output("display_data", o) for o in outputs])
+
+    answer = {"text/markdown": "**Answer.** It is good."}
+    figure, other = {"image/png": PIXEL}, {"image/png": "AAAA"}
+    cells = [
+        cell("x", answer),
+        cell("e.features(1)\ne.scored(2);", other, figure),
+        cell("y", other),
+    ]
+    nbformat.write(v4.new_notebook(cells=cells), tmp_path / "one.ipynb")
+    said, figures = notebooks.figures_of(tmp_path / "one.ipynb", ("scored",))
+    assert said == "It is good." and figures == [b64decode(PIXEL)]
+
+
+def test_figures_become_webp_of_the_same_pixels(soup):
+    kind, _, data = soup.img["src"].partition(";base64,")
+    assert kind == "data:image/webp"
+    pixels = [np.asarray(Image.open(BytesIO(b64decode(x))).convert("RGBA")) for x in (data, PIXEL)]
+    assert np.array_equal(*pixels)

@@ -73,7 +73,7 @@ def test_training_curves():
     assert len(figure.axes) == 4
     assert [len(axis.lines) for axis in figure.axes] == [2] * 4
     assert legend(figure) == ["seed 0", "seed 1"]
-    assert {"encoder-decoder", "segmentation loss", "step"} <= set(texts(figure).split("\n"))
+    assert {"encoder-decoder", "segmentation loss (log)", "step"} <= set(texts(figure).split("\n"))
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -97,9 +97,12 @@ def test_outcomes():
     found = texts(figure)
     assert found.index("true positive\n7.png\nscore 0.1") < found.index("true negative\n")
     assert found.count("no mask") == 1
-    assert "no false positive and no false negative to show" in found
+    assert "no false negative and no false positive to show" in found
     scales = {axis.images[0].get_clim() for axis in (figure.axes[2], figure.axes[6])}
     assert len(scales) == 1
+    long = example("true negative") | {"name": f"test/{'defect' * 3}/{'camera' * 5}.png"}
+    lines = texts(plots.outcomes([long])).split("\n")
+    assert f"test/{'defect' * 3}/" in lines and max(map(len, lines[:6])) <= 25
     whole = texts(plots.outcomes([example(outcome, mask) for outcome in plots.OUTCOMES]))
     assert "to show" not in whole
 
@@ -147,8 +150,8 @@ def test_ablation_points():
     for text in (
         "nut",
         "bolt",
-        "image AUROC",
-        "PRO",
+        "image AUROC, %",
+        "PRO, %",
         "encoder-decoder, segmentation",
         "plain, segmentation, distance",
     ):

@@ -89,3 +89,29 @@ def test_changed_names_what_flipped_and_whether_that_is_right():
     assert found["now"].to_dict() == {"b": "wrong", "c": "right"}
     assert found.loc["c", "alarming seeds, before"] == "0%" and found.loc["c", "after"] == "100%"
     assert thresholds.changed(before, before).empty
+
+
+def test_equal_scores_are_ranked_by_the_second():
+    assert thresholds.ranked([0.5, 1.0, 1.0, 1.0], [9, 2, 3, 2]).tolist() == [2, 1, 3, 0]
+
+
+def test_images_that_every_seed_misses():
+    """Each seed has a threshold of its own: 0.5, and 5."""
+    columns = ["name", "split", "defect", "label", "score-0", "score-1"]
+    rows = [("a", "validation", "good", 0, 0.1, 1.0), ("b", "validation", "cut", 1, 0.5, 5.0),
+            ("c", "test", "cut", 1, 0.4, 4.0), ("d", "test", "cut", 1, 0.4, 6.0),
+            ("e", "test", "good", 0, 0.2, 2.0)]  # fmt: skip
+    scores = pd.DataFrame(rows, columns=columns)
+    found = thresholds.missed(scores)
+    assert found.reset_index().values.tolist() == [["c", "cut", 0.4, 4.0]]
+    assert list(found) == ["defect", "score, seed 0", "score, seed 1"]
+    assert thresholds.missed(scores[2:]) is None
+
+
+def test_a_saturated_map_shows_near_the_top():
+    scores = pd.DataFrame({"split": "test", "label": 1, "score-0": [0.1, 0.9, 1.0, 1.0]})
+    row = thresholds.near_the_top(scores, 3).loc["seed 0"]
+    assert row["highest score"] == 1.0 and row["score of place 3"] == 0.9
+    assert row["images with the highest score"] == 2
+    assert row["different scores in the first 3"] == 2
+    assert thresholds.near_the_top(scores[:0]).empty

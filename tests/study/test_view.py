@@ -68,8 +68,22 @@ def test_view_examples(view):
         assert (example["mask"] is None) == (view.held_out.labels[i] == 1)  # real: unknown
     for outcome in {example["outcome"] for example in found}:
         shown = [abs(e["score"] - cut) for e in found if e["outcome"] == outcome]
-        assert len(shown) <= 2 and shown == sorted(shown, reverse=True)
+        assert len(shown) <= 2 and shown == sorted(shown)  # nearest to the threshold first
     plots.outcomes(found)
+
+
+def test_the_cosine_map_orders_images_that_tie(view):
+    """A segmentation map that is saturated, 1 everywhere, ranks by nothing."""
+    flat = np.ones(24, np.float32)
+    view.scores = lambda seed, kind: (
+        view.images[f"full/cosine/{seed}"] if kind == "cosine" else flat
+    )
+    view.cut = lambda scores: None
+    best = [one for one in view.examples(0, 3) if one["outcome"] == "defective, highest scores"]
+    cosine = view.images.set_index("name")["full/cosine/0"]
+    defective = view.images[view.real & (view.held_out.labels == 1)].name
+    expected = cosine[defective].sort_values(ascending=False).index[:3]
+    assert [one["name"] for one in best] == [*expected]
 
 
 def test_view_curves_and_histogram(view):

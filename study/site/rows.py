@@ -1,0 +1,77 @@
+"""The site's tables of numbers: what the macro `table` of the templates needs."""
+
+from study.scoring import thresholds
+from study.scoring.metrics import METRICS
+from study.tables import ablations, paper
+from study.tables.format import plain
+
+
+def benchmark_line(frame):
+    """What a table's numbers are: benchmark, seeds, spread and device, from its rows."""
+    if frame.empty:
+        return "No test split has both good and defective images."
+    seeds = sorted(frame.seed.unique())
+    device = frame.device.unique() if "device" in frame else ["not recorded"]
+    spread = "mean ± standard deviation over" if len(seeds) > 1 else "no spread:"
+    return (
+        f"Benchmark: {', '.join(frame.benchmark.unique())} ({', '.join(frame.category.unique())}). "
+        f"Percent, {spread} {len(seeds)} seed{'s' * (len(seeds) > 1)} "
+        f"({', '.join(map(str, seeds))}), last step. Device: {'; '.join(device)}."
+    )
+
+
+def table(frame, title, about, paper_note="", words=plain):
+    """What the macro `table` needs: caption, headings, rows; the index becomes the first column.
+
+    Levels of the index that are equal in all rows go into the caption. words: how names are shown.
+    """
+    flat = frame.astype(object).where(frame.notna(), "not measured").replace("", "–")
+    flat.columns = [METRICS[key].label if key in METRICS else words(key) for key in flat]
+    levels = frame.index.to_frame(index=False).astype(str)
+    constant = [key for key in levels if len(levels) > 1 and levels[key].nunique() == 1]
+    same = [f"{key.capitalize()}: {words(levels[key][0])}." for key in constant]
+    kept = levels.drop(columns=constant if len(constant) < len(levels.columns) else [])
+    names = [", ".join(words(x) for x in row if x != "none") for row in kept.values]
+    note = " ".join(filter(None, [about, *same, paper_note]))
+    columns, rows = [", ".join(kept), *flat], zip(names, flat.values.tolist(), strict=True)
+    return {"title": title, "note": note, "columns": columns, "rows": [[n, *r] for n, r in rows]}
+
+
+def results_table(tables, title):
+    """Table 4 of these tables, with the baseline's rows; None where there are no real defects."""
+    rows = ablations.real(ablations.together(tables.test, ablations.test_rows(tables.baseline)))
+    if rows.empty:
+        return None
+    tuned = "Settings were chosen on validation." if len(tables.validation) else ""
+    quoted = "The paper's column is quoted." if paper.quotes(tables.test.benchmark) else ""
+    note = " ".join(filter(None, ("Test is reported.", tuned, quoted)))
+    return table(ablations.table4(tables), title, benchmark_line(rows), note)
+
+
+def pixel_results(tables):
+    """Pixel metrics where there are masks, else None."""
+    rows = ablations.together(tables.test, ablations.test_rows(tables.baseline))
+    rows = rows[rows.pixel_auroc.notna()]
+    if rows.empty:
+        return None
+    drawn = "Rows _drawn are defects drawn on good images, not real ones."
+    note = "" if rows.real_defects.all() else drawn
+    return table(ablations.pixel_table(tables), "Pixel metrics, test", benchmark_line(rows), note)
+
+
+def missed(view):
+    """What every seed misses of a category: {category, many defective test images, count, table}.
+
+    count and table are None where there is no threshold, and table where there is no such image.
+    """
+    rated = thresholds.table(view.images, view.settings.headline)
+    found = thresholds.missed(rated)
+    many = int(((rated.split == "test") & (rated.label == 1)).sum())
+    count = None if found is None else len(found)
+    if count:
+        levels = found.select_dtypes("number").columns
+        found = found.assign(**{name: found[name].map("{:.3f}".format) for name in levels})
+        about = f"{count} of {many} defective test images."
+        found = table(found, "Missed by every seed", about, words=str)
+    return {"category": view.held_out.category, "many": many, "count": count,
+            "table": found if count else None}  # fmt: skip
