@@ -61,7 +61,8 @@ def test_profiles_have_the_same_keys():
 
 
 def test_every_package_is_pinned_once():
-    lines = (ROOT / "requirements.txt").read_text("utf-8").splitlines()
+    files = ("requirements.txt", "requirements-cluster.txt")
+    lines = [line for file in files for line in (ROOT / file).read_text("utf-8").splitlines()]
     lines = [line.partition("#")[0].strip() for line in lines]
     names = []
     for line in filter(None, lines):
