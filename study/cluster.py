@@ -51,11 +51,16 @@ def place(chain, job, before=()):
     if missing := [stage for report in before for stage in report["failed"]]:
         fault = f"{chain[0]}: not run, because {missing[0]} failed"
         return {"failed": chain, "faults": [fault], "notebooks": {}, "timings": []}
+    from dask import config
     from distributed import get_worker
+
+    # Dask's numbers of threads; `arithmetic.threads` is the study's.
+    dasks = config.get("distributed.nanny.pre-spawn-environ")
+    inherited = {name: value for name, value in os.environ.items() if name not in dasks}
 
     def run(*command, cwd=None, text=None, **pipes):
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        variables = os.environ | {"PATH": path, "PYTHONPATH": str(cwd), "GIT_TERMINAL_PROMPT": "0"}
+        variables = inherited | {"PATH": path, "PYTHONPATH": str(cwd), "GIT_TERMINAL_PROMPT": "0"}
         done = subprocess.run(
             command, cwd=cwd, env=variables, input=text, stdout=subprocess.PIPE, text=True, **pipes
         )
