@@ -6,6 +6,8 @@ STAMP := .venv/.installed
 # `python` in the commands of dvc.yaml is the environment's.
 ACTIVE := PATH="$(CURDIR)/$(BIN):$$PATH"
 DVC := $(ACTIVE) $(BIN)/python -m dvc
+OPEN := @$(BIN)/python -c 'import yaml; s = yaml.safe_load(open("params.yaml"))["study"]; \
+  print(f"Open site/{s}/index.html  Tables: reports/{s}/  Notebooks: rendered/")'
 # Items of the grid that train side by side, each on `arithmetic.threads` cores. Whatever is left
 # undone by them, `dvc repro` does at the end.
 JOBS ?= $(shell nproc 2> /dev/null || echo 2)
@@ -15,7 +17,7 @@ A ?= HEAD
 B ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help env study report pdf plots experiments checks compare inspect export mvtec test torture hostile bench latency lint format notebooks-clean record clean
+.PHONY: help env study cluster report pdf plots experiments checks compare inspect export mvtec test torture hostile bench latency lint format notebooks-clean record clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 26
@@ -42,13 +44,19 @@ study: env ## run every stage that is out of date, then say where the report is
 	$(DVC) repro dataset textures
 	$(ACTIVE) $(BIN)/python -m study.grid run $(JOBS)
 	$(DVC) repro
-	@$(BIN)/python -c 'import yaml; s = yaml.safe_load(open("params.yaml"))["study"]; \
-	  print(f"Open site/{s}/index.html  Tables: reports/{s}/  Notebooks: rendered/")'
+	$(OPEN)
+
+cluster: env ## the same on many machines: make cluster SCHEDULER=tcp://host:8786 [REMOTE=...] [SOURCE=...]
+	$(BIN)/python -m pip install -q -r requirements-cluster.txt
+	$(DVC) repro dataset textures
+	$(ACTIVE) $(BIN)/python -m study.cluster $(or $(SCHEDULER),$(error name SCHEDULER=tcp://host:port: docs/cluster.md)) \
+	  --remote "$(REMOTE)" --source "$(or $(SOURCE),$(CURDIR))"
+	$(DVC) repro --pull
+	$(OPEN)
 
 report: env ## bring the site up to date with the study, and say where it opens
 	$(DVC) repro site
-	@$(BIN)/python -c 'import yaml; s = yaml.safe_load(open("params.yaml"))["study"]; \
-	  print(f"Open site/{s}/index.html")'
+	$(OPEN)
 
 pdf: env ## the study as a paper of a few pages, from the same numbers as the site
 	@$(BIN)/python -m study.site.pdf

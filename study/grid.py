@@ -1,11 +1,13 @@
 """The declared grid: its items, in chains that can train side by side, and its cost.
 
 python -m study.grid run JOBS     train the chains, JOBS of them side by side, for `make study`
+python -m study.grid list         one shell line a chain, for any scheduler (docs/cluster.md)
 python -m study.grid cost         trainings and steps of the grid
 """
 
 import csv
 import re
+import shlex
 import subprocess
 import sys
 import time
@@ -17,6 +19,9 @@ from study.params import ROOT
 from study.progress import Display, Study, duration
 from study.results import item
 
+# Without the option, DVC waits three seconds for its repository's lock and then gives up. It takes
+# the lock at its start and after each stage. One of many other chains may hold it for longer.
+DVC = ("-m", "dvc", "--wait-for-lock")
 STAGE = re.compile(r"^(?:Running stage|Stage) '([^']+)'")
 
 
@@ -53,6 +58,20 @@ def chains(settings):
             chain = [f"{s}@{category}-{student}-{seed}" for s in stages for seed in settings.seeds]
             heads = settings.heads if student == settings.headline else ()
             yield chain + [f"heads@{category}-{h}-{n}" for h in heads for n in settings.head_seeds]
+
+
+def longest_first(settings):
+    """All chains; the longest begin first, so that no worker waits long for the last one."""
+    return sorted(chains(settings), key=len, reverse=True)
+
+
+def command(chain):
+    """Arguments of python that run a chain in a clone of its own (docs/cluster.md).
+
+    DVC pulls the inputs, and what another machine has finished. A failing item stops only the items
+    that need it.
+    """
+    return [*DVC, "repro", "--pull", "--allow-missing", "--keep-going", *chain]
 
 
 def scoring(settings):
@@ -100,22 +119,12 @@ class Watch:
 
 
 def reproduce(chain, watch):
-    """`dvc repro` of one chain; the final `dvc repro` reports what failed here again.
-
-    DVC waits three seconds for its repository's lock. Another chain may hold it for longer while
-    it starts. Such a refusal costs nothing, so the chain is started again.
-    """
-    command = [sys.executable, "-m", "dvc", "repro", "-s", *chain]
+    """`dvc repro` of one chain; the final `dvc repro` reports what failed here again."""
+    command, running = [sys.executable, *DVC, "repro", "-s", *chain], None
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-    refused, running = True, None
-    while refused:
-        with subprocess.Popen(command, **pipes, text=True, errors="replace") as run:
-            refused = False
-            for line in run.stdout:
-                refused |= "Unable to acquire lock" in line
-                if not refused:
-                    running = watch.line(line, running)
-        time.sleep(5 * refused)
+    with subprocess.Popen(command, **pipes, text=True, errors="replace") as run:
+        for line in run.stdout:
+            running = watch.line(line, running)
     watch.over(running)
 
 
@@ -138,13 +147,15 @@ def main(arguments):
         print(f"error: {error}", file=sys.stderr)
         return 1
     if arguments[:1] == ["run"]:
-        jobs, trained, scored = int(arguments[1]), list(chains(settings)), list(scoring(settings))
+        jobs, trained, scored = int(arguments[1]), longest_first(settings), list(scoring(settings))
         watch = Watch([stage for chain in trained + scored for stage in chain], timings(), jobs)
         watched = partial(reproduce, watch=watch)
         with ThreadPoolExecutor(jobs) as pool:
-            longest_first = sorted(trained, key=len, reverse=True)
-            list(pool.map(watched, longest_first))  # all end before the next begins
+            list(pool.map(watched, trained))  # all end before the next begins
             list(pool.map(watched, scored))
+    elif arguments[:1] == ["list"]:
+        for chain in longest_first(settings):
+            print(shlex.join(["python", *command(chain)]))
     else:
         for phase, (trainings, steps) in cost(settings).items():
             print(f"{phase}: {trainings} trainings of {steps} steps, {trainings * steps} steps")

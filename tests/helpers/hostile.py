@@ -30,13 +30,14 @@ import nbformat
 import numpy as np
 import torch
 import yaml
+from clones import git
 from PIL import Image
 from test_revisions import write_run
 from toys import dataset, grey, put, write_nut
 
 from lib.backbones import timm
 from lib.networks import Teacher
-from study import notebook, params
+from study import cluster, notebook, params
 from study.data.mvtec import load_category
 from study.tables import revisions
 
@@ -926,8 +927,54 @@ def runs():
     ]
 
 
+# A repository whose grid is submitted to a cluster.
+
+
+def write_repository(folder):
+    for name in ("study/module.py", ".dvc/config"):
+        put_text(folder / name, "")
+    for command in (("init", "-q"), ("add", "-A"), ("commit", "-qm", "study")):
+        git(*command, cwd=folder)
+
+
+def put_text(path, text):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def read_job(folder):
+    """The remote as a reader would name it on the command line."""
+    with mock.patch.object(cluster, "ROOT", folder):
+        return cluster.new_job((folder / "remote").read_text(), str(folder), ())["remote"]
+
+
+def clusters():
+    """The file that is spoilt, what it holds, the remote."""
+    cases = {
+        "an edited module": (
+            "study/module.py", "x = 1", "s3://a", r"commit study/module\.py first.*"
+        ),
+        "a module that git does not have": (
+            "study/new.py", "x = 1", "s3://a", r"commit study/new\.py first: workers run a commit.*"
+        ),
+        "a remote of http": (
+            "notes.txt", "", "https://a.org/b", r"https://a\.org/b: http remotes .*"
+        ),
+        "no remote": ("notes.txt", "", "", r"no DVC remote: name a shared folder or a URL .*"),
+    }  # fmt: skip
+
+    def spoilt(name, content, remote):
+        def make(folder):
+            put_text(folder / name, content)
+            put_text(folder / "remote", remote)
+
+        return make
+
+    return [Case("clusters", words, spoilt(*file), gets) for words, (*file, gets) in cases.items()]
+
+
 PREPARE = dict.fromkeys(("images", "masks", "names", "folders"), lambda f: write_nut(f / "toys"))
-PREPARE["finished runs"] = write_run
+PREPARE |= {"finished runs": write_run, "clusters": write_repository}
 PREPARE["inspect"] = hostile_inspect.prepare
 READERS = {
     "images": read_image,
@@ -938,11 +985,12 @@ READERS = {
     "params.yaml": read_params,
     "notebooks": read_notebook,
     "finished runs": read_run,
+    "clusters": read_job,
     "inspect": hostile_inspect.read,
 }
 CASES = [
     *(*images(), *masks(), *names(), *folders()),
-    *(*weights(), *params_files(), *notebooks(), *runs()),
+    *(*weights(), *params_files(), *notebooks(), *runs(), *clusters()),
     *(Case("inspect", *one) for one in hostile_inspect.cases(READ)),
 ]
 

@@ -1,6 +1,14 @@
 """The grid as chains of DVC stages, as items of the log, and as a number of steps."""
 
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import time
 from dataclasses import replace
+
+import yaml
 
 from study import grid, params, schema
 
@@ -62,17 +70,47 @@ def test_a_bad_params_file_is_one_line(monkeypatch, capsys):
     assert "unknown key x" in capsys.readouterr().err
 
 
-def test_a_refused_lock_is_tried_again(monkeypatch, tmp_path, capsys):
+def test_a_chain_waits_for_the_lock(monkeypatch, tmp_path, capsys):
     (tmp_path / "dvc.py").write_text(
-        "import pathlib, sys\n"
-        "calls = pathlib.Path('calls')\n"
-        "first = not calls.exists()\n"
-        "calls.open('a').write(' '.join(sys.argv[1:]) + '\\n')\n"
-        "sys.exit('ERROR: Unable to acquire lock. Most likely' if first else 'WARNING: shown')\n"
+        "import sys\nprint(*sys.argv[1:])\nsys.exit('WARNING: shown')\n"
     )
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(grid.time, "sleep", lambda seconds: None)
     stages = ["student@a", "segmentation@a"]
     grid.reproduce(stages, grid.Watch(stages, [], 1))
-    assert (tmp_path / "calls").read_text() == "repro -s student@a segmentation@a\n" * 2
-    assert capsys.readouterr().err == "WARNING: shown\n"
+    shown = "--wait-for-lock repro -s student@a segmentation@a", "WARNING: shown"
+    assert sorted(capsys.readouterr().err.splitlines()) == sorted(shown)
+
+
+def test_the_papers_grid_is_listed_fast_and_without_torch(tmp_path):
+    """One shell line a chain; 300 students and 525 segmentation networks, each once."""
+    shutil.copytree(grid.ROOT / "study", tmp_path / "study")
+    shutil.copy(grid.ROOT / "profiles" / "paper.yaml", tmp_path / "params.yaml")
+    paper = yaml.safe_load((tmp_path / "params.yaml").read_text())
+    for folder in (paper["dataset"]["root"], paper["textures"]["root"]):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / paper["teacher"]["weights"]).touch()
+    script = (
+        "import sys\nfrom study import grid\ngrid.main(['list'])\n"
+        "assert not {'torch', 'dvc', 'distributed'} & sys.modules.keys()"
+    )
+    start = time.monotonic()
+    run = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, env=os.environ | {"PYTHONPATH": "."},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    assert time.monotonic() - start < 10
+    lines = [shlex.split(line) for line in run.stdout.splitlines()]
+    head = ["python", *grid.DVC, "repro", "--pull", "--allow-missing", "--keep-going"]
+    assert len(lines) == 60 and all(line[: len(head)] == head for line in lines)
+    found = [line[len(head) :] for line in lines]
+    assert [len(chain) for chain in found] == [25] * 15 + [10] * 45  # the longest first
+    stages = [stage for chain in found for stage in chain]
+    assert len(stages) == len(set(stages)) == 825
+    assert sum(stage.startswith("student@") for stage in stages) == 300
+    for chain in found:
+        for place, stage in enumerate(chain):
+            kind, _, item = stage.partition("@")
+            category, network, seed = item.split("-")
+            student = "full" if kind == "heads" else network
+            assert kind == "student" or f"student@{category}-{student}-{seed}" in chain[:place]

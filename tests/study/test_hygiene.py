@@ -61,8 +61,8 @@ def test_profiles_have_the_same_keys():
 
 
 def test_every_package_is_pinned_once():
-    """Also the few that only `make export` needs."""
-    files = ("requirements.txt", "requirements-export.txt")
+    """Also those that only `make export` or `make cluster` needs."""
+    files = ("requirements.txt", "requirements-export.txt", "requirements-cluster.txt")
     lines = [line for name in files for line in (ROOT / name).read_text("utf-8").splitlines()]
     lines = [line.partition("#")[0].strip() for line in lines]
     names = []
