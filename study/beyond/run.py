@@ -114,7 +114,7 @@ def readings(z, settings):
 
 
 class Look(training.Keeper):
-    """Calls `look(step, network)` at `points` equidistant steps, with the average if one is kept."""
+    """Calls `look(step, network)` at `points` equidistant steps; with the average if it is kept."""
 
     def __init__(self, points, look):
         self.points, self.look = points, look
