@@ -10,7 +10,7 @@ import pandas as pd
 from study.params import ROOT
 from study.scoring import metrics, resampling
 from study.tables.claims import verdict
-from study.tables.format import brackets, counted, listed, signed
+from study.tables.format import brackets, counted, listed, lower, signed
 from study.tables.intervals import seeds_interval
 
 FOLDER = ROOT / "reports/beyond"
@@ -37,9 +37,8 @@ def values(rows, head, metric="image_auroc", **where):
     for column, value in where.items():
         found = found[found[column] == value]
     found = found[(found.seed != "all") & found[metric].notna()]
-    return {
-        (c, s): 100 * x for c, s, x in zip(found.category, found.seed, found[metric], strict=True)
-    }
+    columns = found.category, found.seed, 100 * found[metric]
+    return {(category, seed): value for category, seed, value in zip(*columns, strict=True)}
 
 
 def pairs(rows, one, other, metric="image_auroc", other_map=None, **where):
@@ -83,7 +82,7 @@ def over_images(one, other, category, seeds, kind="segmentation", other_kind=Non
 
 
 def compare(rows, one, other, metric="image_auroc", folder=FOLDER, other_map=None, **where):
-    """One comparison as a dict: points, both intervals, seeds and the answer; None without pairs."""
+    """One comparison: points, both intervals, seeds and the answer; None without pairs."""
     where = {"map": "segmentation", "split": "test"} | where
     seeds = by_seed(pairs(rows, one, other, metric, other_map, **where))
     if not seeds:
@@ -104,10 +103,8 @@ def said(found):
     """`+0.9 points [-0.1, +1.9] over 3 seeds, [..] over images: undetermined`."""
     seeds = f" {brackets(found['seeds'])}" if found["seeds"] else ""
     images = f", {brackets(found['images'])} over images" if found["images"] else ""
-    number = counted(found["n"], "seed")
-    return (
-        f"{signed(found['points'])} points{seeds} over {number}{images}: {found['answer'].lower()}"
-    )
+    text = f"{signed(found['points'])} points{seeds} over {counted(found['n'], 'seed')}{images}"
+    return f"{text}: {lower(found['answer'])}"
 
 
 def chosen_on_validation(rows, heads, benchmark, metric="image_auroc", kind="segmentation"):
