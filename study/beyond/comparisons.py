@@ -20,9 +20,12 @@ SEED_ROWS = ["category", "student", "head", "seed"]
 
 
 def load(name, folder=FOLDER):
-    """A table of the run, or None where it does not exist."""
+    """A table of the run; without rows where it does not exist."""
     path = folder / f"{name}.csv"
-    return pd.read_csv(path, dtype={"seed": str}) if path.exists() else None
+    if path.exists():
+        return pd.read_csv(path, dtype={"seed": str})
+    columns = [*SEED_ROWS, "step", "map", "split", "benchmark", "top_pixels", "teacher"]
+    return pd.DataFrame(columns=[*columns, *metrics.METRICS])
 
 
 def missing(what):
@@ -60,7 +63,7 @@ def by_seed(differences):
 def over_images(one, other, category, seeds, kind="segmentation", other_kind=None, folder=FOLDER):
     """Bootstrap interval of the difference in image AUROC on real test images, in points."""
     scores = load(f"scores-{category}", folder)
-    if scores is None:
+    if "kind" not in scores:
         return None
     chosen = (scores.split == "test") & scores.kind.isin(["good", "real"])
     scores = scores[chosen]
@@ -143,3 +146,74 @@ def answer(rows, heads, benchmark, metric="image_auroc", kind="segmentation", ba
     found = compare(rows, best, base, metric, map=kind, benchmark=benchmark)
     label = metrics.METRICS[metric].label
     return f"Validation chooses `{best}` ({levels}). On test, {label}: {said(found)}."
+
+
+def denoising_and_decoder(study="quick"):
+    """What both parts of the student together gain in `study`, on the same images, in words."""
+    path = ROOT / "reports" / study / "ablations.csv"
+    if not path.exists():
+        return f"Not measured: denoising and decoder, by the study `{study}`."
+    rows = pd.read_csv(path, dtype={"seed": str}).query("map == 'segmentation' and real_defects")
+    wide = rows.pivot_table("image_auroc", ["category", "seed"], "student") * 100
+    gain = by_seed((wide.full - wide.plain).to_dict())
+    mean, interval = float(np.mean([*gain.values()])), seeds_interval([*gain.values()])
+    return (
+        f"In the study `{study}`, denoising and decoder together change the segmentation map's "
+        f"image AUROC by {signed(mean)} points {brackets(interval)} over "
+        f"{counted(len(gain), 'seed')}."
+    )
+
+
+def seen_and_unseen(rows, heads, kind="log", base="method"):
+    """Each head less `base` by seed: on seen corruption, drawn and real defects, and the gap.
+
+    The gap is unseen less seen pixel AP: positive where the head loses less on unseen defects.
+    """
+    benchmarks = [b for b in rows.benchmark.unique() if not b.endswith(("_seen", "_drawn"))]
+    lines = []
+    for head in heads:
+        for benchmark in benchmarks:
+            line = {"variant": head}
+            for end, metric in (("_seen", "pixel_ap"), ("_drawn", "pixel_ap"), ("", "image_auroc")):
+                where = {"map": kind, "benchmark": benchmark + end}
+                found = compare(rows, head, base, metric, **where)
+                name = {"_seen": "seen", "_drawn": "unseen, drawn", "": "unseen, real"}[end]
+                label = f"{name}: {metrics.METRICS[metric].label}"
+                line[label] = said(found) if found else "not measured"
+            where = {"map": kind, "split": "test"}
+            parts = [
+                pairs(rows, head, base, "pixel_ap", **where, benchmark=benchmark + end)
+                for end in ("_drawn", "_seen")
+            ]
+            gap = by_seed({k: parts[0][k] - parts[1][k] for k in parts[0] if k in parts[1]})
+            if gap:
+                over = seeds_interval([*gap.values()])
+                text = signed(np.mean([*gap.values()])) + (f" {brackets(over)}" if over else "")
+                line["unseen less seen"] = text
+            lines.append(line)
+    return pd.DataFrame(lines).set_index("variant") if lines else pd.DataFrame(index=list(heads))
+
+
+def spreads(rows, heads, benchmark, metric="image_auroc", kind="log"):
+    """Standard deviation over seeds of each head on test, in points."""
+    where = {"map": kind, "split": "test", "benchmark": benchmark}
+    found = {head: [*values(rows, head, metric, **where).values()] for head in heads}
+    return {head: float(np.std(x, ddof=1)) for head, x in found.items() if len(x) > 1}
+
+
+def averaged_maps(rows, heads, benchmark, metric="image_auroc", kind="segmentation"):
+    """The mean of the seeds' maps against the mean of the seeds' figures on test, in percent."""
+    lines = []
+    where = {"map": kind, "split": "test", "benchmark": benchmark}
+    for head in heads:
+        single = [*values(rows, head, metric, **where).values()]
+        chosen = (rows.student == "full") & (rows["head"] == head) & (rows.seed == "all")
+        for column, value in where.items():
+            chosen &= rows[column] == value
+        both = 100 * rows[chosen][metric]
+        if len(single) > 1 and len(both):
+            mean = both.mean()
+            line = {"variant": head, "mean of the seeds": f"{np.mean(single):.1f}"}
+            line |= {"best seed": f"{max(single):.1f}", "averaged maps": f"{mean:.1f}"}
+            lines.append(line | {"gain": signed(mean - np.mean(single)), "seeds": len(single)})
+    return pd.DataFrame(lines).set_index("variant") if lines else pd.DataFrame(index=list(heads))

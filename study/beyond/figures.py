@@ -1,10 +1,14 @@
 """Figures of the notebooks beyond the paper; each function returns a matplotlib Figure."""
 
 import numpy as np
+import torch
 from matplotlib import pyplot as plt
 
+from study import params
 from study.beyond import comparisons, equality
-from study.figures.plots import COLOURS, LINES, STYLE
+from study.beyond.corruptions import SOURCES
+from study.data.mvtec import load_category
+from study.figures.plots import COLOURS, LINES, ROW_LABEL, STYLE, show
 from study.scoring.metrics import METRICS
 
 _styled = plt.rc_context(STYLE)
@@ -32,6 +36,24 @@ def xor(sigma=1.0):
         title = {"sigmoid": "half-space: sigmoid(z)", "bump": "equality: 1 - exp(-z²/2σ²)"}
         axis.set(title=title[activation], xticks=[-1, 1], yticks=[-1, 1], aspect="equal")
     axes[0].legend(loc="center")
+    return figure
+
+
+@_styled
+def sources(profile, count=6):
+    """Images of a profile's first category, corrupted by each source; None without images."""
+    settings = params.load(profile)
+    if not (params.ROOT / settings.dataset.root / settings.categories[0]).is_dir():
+        return None
+    images = load_category(settings.dataset, settings.categories[0]).training_images()[:count]
+    generator = torch.Generator().manual_seed(0)
+    clean = torch.from_numpy(images).permute(0, 3, 1, 2) / 255
+    rows = {"normal": clean} | {k: f(clean, generator)[0] for k, f in SOURCES.items()}
+    figure, axes = plt.subplots(len(rows), count, figsize=(1.1 * count, 1.1 * len(rows)))
+    for line, (name, found) in zip(axes, rows.items(), strict=True):
+        line[0].set_ylabel(name, **ROW_LABEL)
+        for axis, image in zip(line, found.permute(0, 2, 3, 1).numpy(), strict=True):
+            show(axis, image)
     return figure
 
 

@@ -8,6 +8,8 @@ validation, scored on test. The *optimism* is best on test less last step. It ca
 import numpy as np
 import pandas as pd
 
+from study.beyond.comparisons import FOLDER, missing
+from study.params import ROOT
 from study.scoring.metrics import METRICS
 from study.tables.format import brackets, counted, signed
 from study.tables.intervals import seeds_interval
@@ -84,6 +86,39 @@ def explained(mean, metric):
     return f"{count} of {len(gaps)} gaps between neighbours in the paper's {table} are no larger"
 
 
+def protocol_curves():
+    """The curves of full-size runs among the reports, one below the other; maybe empty."""
+    found = [path for path in ROOT.glob("reports/*/curve.csv") if path.parent != FOLDER]
+    curves = [protocol_curve(path) for path in sorted(found)]
+    return pd.concat(curves) if curves else pd.DataFrame(columns=["head", "map", *METRICS])
+
+
+def noise(curve, head, benchmark, metric="image_auroc"):
+    """Mean change between points of the second half of training, on test, by seed."""
+    found = curve[
+        (curve["head"] == head) & (curve.benchmark == benchmark) & (curve.split == "test")
+    ]
+    changes = {}
+    for key, group in found.groupby(["category", "seed"]):
+        values = 100 * group.sort_values("step")[metric].to_numpy()
+        changes[key] = float(np.abs(np.diff(values[len(values) // 2 - 1 :])).mean())
+    return changes
+
+
+def tops_answer(table, default):
+    """What the best T on test gains over `default`, in words."""
+    if table.empty:
+        return missing("the image score for several T")
+    gains, chosen = tops(table, default)
+    interval = f" {brackets(seeds_interval(gains))}" if len(gains) > 1 else ""
+    return (
+        f"The best of {table.top_pixels.nunique()} values of T on test is "
+        f"{signed(gains.mean())} points{interval} above T = {default}, over "
+        f"{counted(len(gains), 'training')}. Validation would take T = "
+        f"{', '.join(map(str, sorted(set(chosen))))}."
+    )
+
+
 def tops(table, default):
     """(optimism of the best T on test in points for each training, T that validation chooses)."""
     gains, chosen = [], []
@@ -97,12 +132,12 @@ def tops(table, default):
 def answer(curve, benchmark, metric="image_auroc", head="method"):
     """The optimism of one head in words."""
     table = points(curve[curve["head"] == head], metric, benchmark)
+    if table.empty:
+        return missing(f"the curve of `{head}`")
     mean, interval, count = optimism(table)
     over = f" {brackets(interval)} over {counted(count, 'seed')}" if interval else " (one seed)"
     label = METRICS[metric].label
-    text = (
-        f"{label}, `{head}`: the best of {table.points.iloc[0]} points on test is {signed(mean)} "
-    )
-    text += f"points above the last step{over}"
+    text = f"{label}, `{head}`: the best of {table.points.iloc[0]} points on test is "
+    text += f"{signed(mean)} points above the last step{over}"
     more = explained(mean, metric)
     return f"{text}; {more}." if more else f"{text}."

@@ -66,5 +66,38 @@ def test_the_choice_is_made_on_validation(rows, tmp_path, monkeypatch):
 
 
 def test_a_table_that_does_not_exist(tmp_path):
-    assert comparisons.load("variants", tmp_path) is None
+    empty = comparisons.load("variants", tmp_path)
+    assert empty.empty
+    assert comparisons.answer(empty, ["a"], "toys").startswith("Not measured: `a`.")
+    assert comparisons.seen_and_unseen(empty, ["a"]).empty
+    assert comparisons.averaged_maps(empty, ["a"], "toys").empty
     assert comparisons.missing("the law") == "Not measured: the law. `make beyond` runs it."
+
+
+def test_seen_and_unseen(rows):
+    """The head gains 2 points on seen, 3 on drawn: it loses a point less on what it never saw."""
+    drawn = {"toys_seen": 0.02, "toys_drawn": 0.03, "toys": 0.01}
+    lines = []
+    for benchmark, gain in drawn.items():
+        for head, more in (("method", 0), ("bump", gain)):
+            for seed in ("0", "1"):
+                line = {"category": "nut", "student": "full", "head": head, "seed": seed}
+                line |= {"map": "log", "split": "test", "benchmark": benchmark}
+                lines.append(line | {"image_auroc": 0.9 + more, "pixel_ap": 0.5 + more})
+    table = comparisons.seen_and_unseen(pd.DataFrame(lines), ["bump"])
+    assert table.loc["bump", "seen: pixel AP"].startswith("+2.0 points")
+    assert table.loc["bump", "unseen less seen"] == "+1.0 [+1.0, +1.0]"
+    frame = pd.DataFrame(lines)
+    assert comparisons.spreads(frame, ["bump"], "toys") == {"bump": pytest.approx(0, abs=1e-9)}
+
+
+def test_averaged_maps(rows):
+    frame = pd.concat([rows, rows.query("head == 'good' and seed == '0'").assign(seed="all")])
+    table = comparisons.averaged_maps(frame, ["good", "absent"], "toys")
+    assert table.loc["good", "mean of the seeds"] == "92.1"
+    assert table.loc["good", "averaged maps"] == "92.0" and "absent" not in table.index
+
+
+def test_both_parts_of_the_student():
+    text = comparisons.denoising_and_decoder()
+    assert "over 3 seeds" in text and "points [" in text

@@ -64,3 +64,11 @@ def test_tops():
     ]  # fmt: skip
     gains, chosen = selection.tops(pd.DataFrame(rows), 10)
     assert gains == pytest.approx([2, 2]) and chosen == [10, 10]
+    text = selection.tops_answer(pd.DataFrame(rows), 10)
+    assert "is +2.0 points [+2.0, +2.0] above T = 10, over 2 trainings" in text
+    assert text.endswith("Validation would take T = 10.")
+
+
+def test_noise():
+    found = selection.noise(curve(TEST, VALIDATION), "method", "toys")
+    assert found == {("nut", "0"): pytest.approx(4.5), ("nut", "1"): pytest.approx(2)}
