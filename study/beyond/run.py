@@ -1,6 +1,6 @@
 """Train and score what profiles/beyond.yaml declares; one process, row by row, resumable.
 
-    python -m study.beyond.run [--profile FILE] [--out FOLDER] [--seconds S] [--only NAME ...]
+    python -m study.beyond.run [--out FOLDER] [--seconds S] [--seeds N ...] [--only NAME ...]
 
 Why not stages of DVC: each answer compares a dozen small networks on the same student, so what
 takes time in a stage (a kernel, libraries, the frozen networks' features of the held-out images) is
@@ -244,13 +244,13 @@ class Run:
         self.finish(self.data(category), item, maps)
 
 
-def order(settings, only):
+def order(settings, only, seeds=None):
     """(category, seed, student, heads): seeds outermost, so that a cut leaves whole comparisons.
 
     only: heads of the headline student, and other students; empty for all.
     """
     headline, others = settings.headline, [s for s in settings.students if s != settings.headline]
-    for seed, category in product(settings.seeds, settings.categories):
+    for seed, category in product(seeds or settings.seeds, settings.categories):
         heads = ["method", *settings.heads]
         yield category, seed, headline, [h for h in heads if not only or h in only]
         for name in others:
@@ -285,11 +285,12 @@ def main(arguments=None):
     parser.add_argument("--profile", default=params.ROOT / "profiles/beyond.yaml", type=Path)
     parser.add_argument("--out", default=OUT, type=Path, help="where the tables go")
     parser.add_argument("--seconds", type=float, default=1e9, help="begin no training later")
+    parser.add_argument("--seeds", nargs="*", type=int, help="default: those of the profile")
     parser.add_argument("--only", nargs="*", default=[], help="students and heads; default: all")
     options = parser.parse_args(arguments)
     start, settings = time.monotonic(), params.load(options.profile)
     run = Run(settings, options.out, start + options.seconds)
-    for category, seed, name, heads in order(settings, {*options.only}):
+    for category, seed, name, heads in order(settings, {*options.only}, options.seeds):
         if time.monotonic() > run.deadline:
             break
         if not all(run.table.has(category, name, head, seed) for head in heads):
