@@ -136,6 +136,7 @@ class Run:
     def __init__(self, settings, out, deadline):
         self.settings, self.out, self.deadline = settings, out, deadline
         self.folder = params.ROOT / "results" / out.name
+        out.mkdir(parents=True, exist_ok=True)
         self.teacher = make_teacher(settings)
         size, channels = settings.dataset.image_size, settings.dataset.channels
         self.textures = load_textures(settings.textures, size, channels)
