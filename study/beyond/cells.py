@@ -172,12 +172,15 @@ def main(arguments=None):
     parser.add_argument("what", choices=("law", "teachers"))
     parser.add_argument("--profile", default=params.ROOT / "profiles/beyond.yaml", type=Path)
     parser.add_argument("--out", default=OUT / "scaling.csv", type=Path)
+    parser.add_argument("--seeds", nargs="*", type=int, help="default: all")
     parser.add_argument("--seconds", type=float, default=1e9, help="begin no training later")
     options = parser.parse_args(arguments)
     deadline = time.monotonic() + options.seconds
     cells, current = Cells(params.load(options.profile), options.out, deadline), None
     for cell in wanted(options.what):
         if cells.table.has(*cell) or not at_hand(TEACHERS[cell[0]]):
+            continue
+        if options.seeds and cell[-1] not in options.seeds:
             continue
         if time.monotonic() > deadline:
             break
