@@ -36,6 +36,7 @@ from lib.networks import DeSTSeg, SegmentationNetwork, Student, input_channels, 
 from study import checkpoint, params
 from study.checkpoint import Checkpoint, Keeper
 from study.data.images import read_image, resized
+from study.schema import set_keys
 from study.scoring import metrics
 from study.scoring.scores import full_size
 
@@ -204,7 +205,7 @@ class Task:
         images = np.resize(self.images, (count, *self.images.shape[1:]))
         generator, rng = torch.Generator(device()).manual_seed(0), np.random.default_rng(0)
         normal, textures = to_device(images) / 255, to_device(self.textures)
-        settings = vars(self.settings.corruption)
+        settings = set_keys(self.settings.corruption)
 
         def plain():
             for tensor in reference.corrupted_batch(images, self.textures, rng):

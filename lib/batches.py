@@ -30,6 +30,8 @@ class Batches(Stream):
     stream, so phase 2 repeats no batch that the student was fitted to.
     """
 
+    corrupt = staticmethod(corrupt)  # a variant has its own
+
     def __init__(self, images, textures, batch_size, params, category, seed, phase=1):
         self.images, self.textures = to_device(images), to_device(textures)
         self.generator = torch.Generator(device()).manual_seed(stream_seed(seed, phase))
@@ -52,9 +54,8 @@ class Batches(Stream):
     def draw(self):
         """Choose the images of the next batch."""
         while len(self.order) < self.batch_size:  # fewer images than a batch: several epochs in one
-            epoch = torch.randperm(
-                len(self.images), generator=self.generator, device=self.generator.device
-            )
+            source = self.generator
+            epoch = torch.randperm(len(self.images), generator=source, device=source.device)
             self.order = torch.cat([self.order, epoch])
         self.index.copy_(self.order[: self.batch_size])
         self.order = self.order[self.batch_size :]
@@ -62,8 +63,8 @@ class Batches(Stream):
     def make(self):
         normal = take(self.images, self.index)
         normal = augment(normal, self.params.augmentation, self.rotation, self.generator)
-        settings = vars(self.params.corruption)
-        return normal, *corrupt(normal, self.textures, self.generator, **settings)
+        settings = {k: v for k, v in vars(self.params.corruption).items() if v is not None}
+        return normal, *self.corrupt(normal, self.textures, self.generator, **settings)
 
     def state_dict(self):
         """The position of the stream: the random state and the rest of the epoch."""

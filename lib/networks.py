@@ -214,12 +214,14 @@ class SegmentationNetwork(nn.Module):
         if prior is not None:
             nn.init.constant_(self.head[-1].bias, math.log(prior / (1 - prior)))
 
-    def forward(self, levels):
+    def logits(self, levels):
         """levels: maps at their own resolutions, finest first, or one tensor; (N, 1, H/4, W/4)."""
         levels = [levels] if torch.is_tensor(levels) else levels
         x = self.residual(Upsampled(levels, levels[0].shape[-2:]))
-        logits = self.head(x).to(self.head[-1].weight.dtype)  # from bf16, near 1 it has few values
-        return torch.sigmoid(logits)
+        return self.head(x).to(self.head[-1].weight.dtype)  # bf16 has few values near 1
+
+    def forward(self, levels):
+        return torch.sigmoid(self.logits(levels))
 
 
 class DeSTSeg(nn.Module):

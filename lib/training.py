@@ -35,7 +35,22 @@ class Keeper:
         """Called before `size` bytes of memory are taken; `what` says what they are for."""
 
 
-NO_KEEPER = Keeper()
+class Method:
+    """What a variant replaces (study/beyond/variants.py); as it stands, the paper's method."""
+
+    def begin(self, network, batches):
+        """Called before a training, with a new network and its stream, to change either."""
+
+    def distillation_loss(self, teacher_levels, student_levels):
+        return cosine_distance_loss(teacher_levels, student_levels)
+
+    def segmentation_loss(self, logits, mask, settings):
+        prediction = torch.sigmoid(logits)
+        focal = focal_loss(prediction, mask, settings.gamma)
+        return focal + settings.l1_weight * l1_loss(prediction, mask)
+
+
+NO_KEEPER, PAPER = Keeper(), Method()
 
 
 def optimise(step_loss, network, groups, settings, params, batches, keeper):
@@ -83,18 +98,20 @@ def check_finite(loss, step):
     return loss
 
 
-def train_student(teacher, images, textures, params, category, name, seed, keeper=NO_KEEPER):
+def train_student(
+    teacher, images, textures, params, category, name, seed, keeper=NO_KEEPER, method=PAPER
+):
     """Phase 1: the student learns the teacher's features of the clean image; (student, history)."""
     settings = params.students[name]
     torch.manual_seed(seed)
     student = Student(teacher.channels, settings.encoder_decoder, settings.width)
     student = student.to(device(), memory_format=torch.channels_last).train()
     batches = Batches(images, textures, settings.batch_size, params, category, seed)
+    method.begin(student, batches)
     known = None
     if not batches.augmented:  # the levels of an image never change, so one pass is enough
-        keeper.expect(
-            levels_memory(teacher, images), f"the teacher's levels of {len(images)} images"
-        )
+        size = levels_memory(teacher, images)
+        keeper.expect(size, f"the teacher's levels of {len(images)} images")
         with autocast(params.arithmetic.precision):
             known = teacher_levels(teacher, images)
 
@@ -107,11 +124,10 @@ def train_student(teacher, images, textures, params, category, name, seed, keepe
             if known:
                 target = [level[batches.index] for level in known]
             else:
-                with torch.no_grad():
-                    target = teacher(teacher.normalise(normal))
+                target = teacher(teacher.normalise(normal))  # frozen, so no gradient is kept
             seen = teacher.normalise(corrupted if settings.denoising else normal)
             answer = student(seen)
-        return cosine_distance_loss(target, [level.to(seen.dtype) for level in answer])
+        return method.distillation_loss(target, [level.to(seen.dtype) for level in answer])
 
     groups = [(student.parameters(), settings.learning_rate)]
     history = optimise(step_loss, student, groups, settings, params, batches, keeper)
@@ -119,8 +135,9 @@ def train_student(teacher, images, textures, params, category, name, seed, keepe
 
 
 def train_segmentation(
-    teacher, student, images, textures, params, category, seed, settings=None, keeper=NO_KEEPER
-):
+    teacher, student, images, textures, params, category, seed,
+    settings=None, keeper=NO_KEEPER, method=PAPER,
+):  # fmt: skip
     """Phase 2: only the segmentation network learns, on corrupted images; (network, history).
 
     settings: the section `segmentation`, or `params.head` for a row of tables 5 and 6.
@@ -132,6 +149,7 @@ def train_segmentation(
     network = SegmentationNetwork(inputs, settings.channels, settings.prior)
     network = network.to(device(), memory_format=torch.channels_last).train()
     batches = Batches(images, textures, settings.batch_size, params, category, seed, phase=2)
+    method.begin(network, batches)
     frozen = folded(student, torch.zeros(1, 3, 64, 64, device=device()))
 
     def disagreement(corrupted):
@@ -143,10 +161,8 @@ def train_segmentation(
     def step_loss():
         levels, mask = shown.make()
         with autocast(params.arithmetic.precision):
-            prediction = network(levels)
-        target = downsample_mask(mask, prediction.shape[-2:])
-        focal = focal_loss(prediction, target, settings.gamma)
-        return focal + settings.l1_weight * l1_loss(prediction, target)
+            logits = network.logits(levels)
+        return method.segmentation_loss(logits, downsample_mask(mask, logits.shape[-2:]), settings)
 
     groups = [
         (network.residual.parameters(), settings.learning_rate_residual),

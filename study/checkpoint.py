@@ -30,7 +30,11 @@ def fingerprint(*parts):
     """Hash of everything that decides a training: settings, arrays, states, code, device."""
     libraries = f"torch {torch.__version__}, timm {version('timm')}"
     digest = hashlib.sha256(f"{libraries}, {device_name()}".encode())
-    digest.update(repr(sources.modules(f"import lib.training, {__name__}", __name__)).encode())
+    digest.update(
+        repr(
+            sources.modules(f"import lib.training, study.beyond.variants, {__name__}", __name__)
+        ).encode()
+    )
     for part in parts:
         for value in part.values() if isinstance(part, dict) else [part]:
             value = value.detach().cpu().numpy() if torch.is_tensor(value) else value

@@ -84,12 +84,10 @@ def scoring(settings):
 def cost(settings):
     """{phase: (trainings, steps of each)} of the whole grid."""
     count, students = len(settings.categories), settings.students
-    runs, heads = (
-        count * len(settings.seeds),
-        count * len(settings.heads) * len(settings.head_seeds),
-    )
+    runs, again = count * len(settings.seeds), count * len(settings.head_seeds)
     found = {f"student {name}": (runs, student.steps) for name, student in students.items()}
-    return found | {"segmentation": (runs * len(students) + heads, settings.segmentation.steps)}
+    found["segmentation"] = runs * len(students), settings.segmentation.steps
+    return found | {f"head {name}": (again, head.steps) for name, head in settings.heads.items()}
 
 
 class Watch:

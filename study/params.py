@@ -1,10 +1,15 @@
 """Load params.yaml into frozen dataclasses; an unknown, missing or mistyped key is an error.
 
-`python -m study.params FILE`, the stage `check`, checks params.yaml and writes FILE.
+A declared variant may leave keys out. A student then takes all unset keys from the headline, a head
+from `segmentation`, and a `corruption` of either from the section `corruption`.
+
+`python -m study.params FILE FOLDER`, the stage `check`, checks params.yaml and writes FILE, and to
+FOLDER what decides each training (`Params.variants`), so that a variant trains only itself.
 """
 
 import json
 import sys
+from dataclasses import MISSING, fields
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
@@ -12,7 +17,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.events import AliasEvent
 
-from study.schema import ELPV, ROOT, Params
+from study.schema import ELPV, ROOT, Params, Student
 
 
 def load(path=None):
@@ -29,11 +34,13 @@ def load(path=None):
         if aliases := [event for event in yaml.parse(text) if isinstance(event, AliasEvent)]:
             raise ValueError(f"aliases (*{aliases[0].anchor}) are not allowed")
         # As JSON: strict checking then accepts a list for a tuple, but still no text for a number.
-        loaded = TypeAdapter(Params).validate_json(json.dumps(raw, default=refuse))
+        whole = json.dumps(inherited(raw), default=refuse)
+        loaded = TypeAdapter(Params).validate_json(whole)
     except ValidationError as error:
         # pydantic also reports a list with a wrong item as too short; the item's message is enough.
         inner = {e["loc"][:-1] for e in error.errors()}
         faults = [e for e in error.errors() if e["type"] != "too_short" or e["loc"] not in inner]
+        faults = [e for e in faults if is_own(raw, e["loc"])] or faults
         raise ValueError("\n".join(describe(path.name, e) for e in faults)) from None
     except (YAMLError, TypeError, ValueError, RecursionError) as error:
         reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
@@ -63,6 +70,59 @@ def check_own_name(loaded, profiles=ROOT / "profiles"):
             )
 
 
+def inherited(raw):
+    """The file with the keys that its variants leave out; what is malformed stays as it is."""
+    if not isinstance(raw, dict):
+        return raw
+    whole, common = {**raw}, raw.get("corruption")
+    students, heads = raw.get("students"), raw.get("heads")
+    if isinstance(students, dict):
+        parent = students.get(str(raw.get("headline")))
+        whole["students"] = {
+            k: filled(one, {} if is_complete(one) else parent, common)
+            for k, one in students.items()
+        }
+    if isinstance(heads, dict):
+        parent = raw.get("segmentation")
+        whole["heads"] = {k: filled(one, parent, common) for k, one in heads.items()}
+    if isinstance(raw.get("segmentation"), dict):
+        whole["segmentation"] = filled(raw["segmentation"], {}, common)
+    return whole
+
+
+def is_complete(student):
+    """Whether a student gives every key that must be given, and so inherits nothing."""
+    needed = {field.name for field in fields(Student) if field.default is MISSING}
+    return isinstance(student, dict) and needed <= student.keys()
+
+
+def filled(section, parent, common):
+    """A variant's section on top of its parent's, and its corruption on top of the common one."""
+    if not isinstance(section, dict) or not isinstance(parent, dict):
+        return section
+    layers = [common, parent.get("corruption"), section.get("corruption")]
+    given = [layer for layer in layers if isinstance(layer, dict)]
+    whole = parent | section
+    if isinstance(whole.get("corruption"), dict):
+        whole["corruption"] = {k: v for layer in given for k, v in layer.items()}
+    return whole
+
+
+def is_own(raw, place):
+    """Whether a fault is at a key that the file gives there, and not at an inherited one."""
+    section, name = (*place, "", "")[:2]
+    if section not in ("heads", "students") or len(place) < 3 or name == raw.get("headline"):
+        return True
+    here = raw
+    for key in place:
+        if not isinstance(here, dict) or key == "[key]":
+            return True
+        if key not in here:
+            return False
+        here = here[key]
+    return True
+
+
 def refuse(value):
     """TypeError for a value that YAML knows and JSON does not, such as a date."""
     raise TypeError(f"{value} is a {type(value).__name__} to YAML; write it in quotes")
@@ -84,9 +144,14 @@ def describe(name, error):
 
 if __name__ == "__main__":
     try:
-        check_own_name(load())
-        for target in map(Path, sys.argv[1:]):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text("params.yaml is well-formed\n", encoding="utf-8")
+        loaded, (target, *folders) = load(), map(Path, sys.argv[1:])
+        check_own_name(loaded)
+        texts = {target: "params.yaml is well-formed\n"}
+        for name, keys in loaded.variants().items():
+            text = json.dumps(keys, indent=1) + "\n"
+            texts |= {folder / name: text for folder in folders}
+        for path, text in texts.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")

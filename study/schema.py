@@ -1,10 +1,11 @@
 """What params.yaml may hold: a field is a key, with the type and range that pydantic checks.
 
-`Params` is the whole file. What one key asks of another is checked at its end.
+`Params` is the whole file. What one key asks of another is checked at its end. A field with a
+default may be left out: the default is the method of the paper.
 """
 
 import re
-from dataclasses import replace
+from dataclasses import MISSING, fields, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -48,10 +49,18 @@ def check_category(name):
         raise ValueError(f"{error}; rename the folder{example}") from None
 
 
+def check_shares(shares):
+    if shares is not None and abs(sum(shares.values()) - 1) > 1e-6:
+        raise ValueError(f"the shares add up to {sum(shares.values()):g} and not to 1")
+    return shares
+
+
 Name = Annotated[str, AfterValidator(check_name)]
 Category = Annotated[str, AfterValidator(check_category)]
 Input = Literal["product", "concatenated", "distance"]
 Schedule = Literal["constant", "cosine"]
+Below1 = Annotated[float, Field(ge=0, lt=1)]
+Sources = dict[Literal["texture", "darken", "cutpaste", "scar"], Share] | None
 Levels = Annotated[tuple[Number, ...], Field(min_length=1, max_length=3)]
 GET = "; `make mvtec` downloads the files of the paper's profile, data/README.md shows the folders"
 section = dataclass(frozen=True, config=ConfigDict(extra="forbid", strict=True))
@@ -119,6 +128,7 @@ class Corruption:
     rotation: Weight
     threshold: Share
     max_beta: Share
+    sources: Annotated[Sources, AfterValidator(check_shares)] = None
 
 
 @section
@@ -136,6 +146,9 @@ class Student:
     batch_size: Batch
     learning_rate: Rate
     schedule: Schedule
+    noise: Weight = 0.0
+    hard_mining: Below1 = 0.0
+    corruption: Corruption | None = None
 
 
 @section
@@ -150,12 +163,11 @@ class Segmentation:
     schedule: Schedule
     gamma: Weight
     l1_weight: Weight
-
-
-@section
-class Head:
-    input: Input
-    l1_weight: Weight
+    dice_weight: Weight = 0.0
+    activation: Literal["sigmoid", "bump"] = "sigmoid"
+    sigma: Rate = 1.0
+    ema: Below1 = 0.0
+    corruption: Corruption | None = None
 
 
 @section
@@ -205,7 +217,7 @@ class Params:
     students: Annotated[dict[Name, Student], Field(min_length=1)]
     headline: Name
     segmentation: Segmentation
-    heads: dict[Name, Head]
+    heads: dict[Name, Segmentation]
     head_seeds: tuple[Number, ...]
     evaluation: Evaluation
     claims: Claims
@@ -230,6 +242,9 @@ class Params:
             raise ValueError(f"headline: {self.headline!r} is not one of the students")
         if taken := {"method", *self.students} & self.heads.keys():
             raise ValueError(f"heads: {min(taken)!r} names a student or the method; rename it")
+        for name, student in self.students.items():
+            if student.noise and not student.encoder_decoder:
+                raise ValueError(f"students.{name}.noise: needs a decoder: encoder_decoder: true")
         if textures.min_side > textures.max_side:
             raise ValueError(f"textures.min_side: {textures.min_side} is above max_side")
         named = re.match("(timm|random)$|package:", self.teacher.weights)
@@ -248,12 +263,36 @@ class Params:
             raise ValueError(f"dataset.root: there is no folder {root!r}{GET}")
 
     def head(self, name: str) -> Segmentation:
-        """Settings of a segmentation network: the `method`, or a row of tables 5 and 6."""
+        """Settings of a segmentation network: the `method`, or a declared variant."""
         if name == "method":
             return self.segmentation
         if name not in self.heads:
             raise ValueError(f"heads: no {name!r}; known: {', '.join(self.heads) or 'none'}")
-        return replace(self.segmentation, **vars(self.heads[name]))
+        return self.heads[name]
+
+    def variant(self, student: str, head: str = "") -> "Params":
+        """These parameters with the corruption of a student, or of a network `head` on it."""
+        declared = [self.head(head)] if head else []
+        own = [one.corruption for one in (*declared, self.students[student]) if one.corruption]
+        return replace(self, corruption=own[0]) if own else self
+
+    def variants(self) -> dict[str, dict]:
+        """What decides each training, {path: keys that are set}: the stages' dependencies."""
+        found = {f"student/{name}": (one, name, "") for name, one in self.students.items()}
+        for name in self.students:
+            found[f"segmentation/{name}"] = self.segmentation, name, "method"
+        for name, one in self.heads.items():
+            found[f"head/{name}"] = one, self.headline, name
+        return {
+            path: set_keys(one) | {"corruption": set_keys(self.variant(*names).corruption)}
+            for path, (one, *names) in found.items()
+        }
+
+
+def set_keys(section):
+    """{key: value} of a section without the optional keys at their defaults."""
+    given = {field.name: field.default for field in fields(section)}
+    return {k: v for k, v in vars(section).items() if given[k] is MISSING or v != given[k]}
 
 
 def check_once(key, values):

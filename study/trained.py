@@ -8,6 +8,7 @@ from lib import inference
 from lib.devices import device, device_name
 from lib.networks import DeSTSeg, SegmentationNetwork, Student
 from study import results
+from study.beyond import equality
 from study.files import whole
 
 
@@ -35,6 +36,11 @@ def load(folder, build):
     return network.to(device(), memory_format=torch.channels_last).eval()
 
 
+def load_segmentation(folder, settings):
+    """What gives the map of a trained segmentation network with these settings."""
+    return equality.reader(load(folder, SegmentationNetwork), settings)
+
+
 def load_model(params, category, seed):
     """The headline student's `DeSTSeg`, as the stages of the pipeline left it.
 
@@ -48,5 +54,5 @@ def load_model(params, category, seed):
             f"no trained model of {category}, seed {seed}: run "
             f"`dvc repro segmentation@{category}-{item}` first"
         )
-    trained = load(student, Student), load(network, SegmentationNetwork)
+    trained = load(student, Student), load_segmentation(network, params.segmentation)
     return DeSTSeg(inference.make_teacher(params), *trained, params.segmentation.input)

@@ -23,7 +23,6 @@ from lib.fast.graph import Captured
 from lib.inference import anomaly_maps
 from lib.networks import INPUTS, DeSTSeg, SegmentationNetwork, Student, input_channels
 from lib.training import NO_KEEPER, optimise
-from study import schema
 
 # The loop
 
@@ -148,7 +147,7 @@ def test_same_seed_gives_the_same_weights(teacher, student):
 
 @pytest.mark.parametrize("kind", INPUTS)
 def test_every_input_of_the_segmentation_network_trains(teacher, student, kind):
-    chosen = replace(PARAMS, heads={"other": schema.Head(input=kind, l1_weight=0.5)}).head("other")
+    chosen = replace(PARAMS.segmentation, input=kind, l1_weight=0.5)
     network, history = network_of(teacher, student, settings=chosen)
     assert [step for step, _ in history] == [1, 2]
     channels = input_channels(teacher.channels, kind)

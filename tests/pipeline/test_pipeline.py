@@ -169,6 +169,25 @@ def test_a_parameter_makes_only_its_readers_stale(finished, key, value, stale):
     assert changed == stale | ALWAYS
 
 
+def test_a_declared_variant_trains_only_itself(clone):
+    """A line of YAML each. The other items of the grid find what decides them as it was."""
+    change(clone, students__noisy={"noise": 0.1}, heads__dice={"dice_weight": 1.0})
+    assert dvc("repro", "-s", "check", cwd=clone)[0] == 0
+    status, output = dvc("status", "--json", "dvc.yaml", cwd=clone)
+    assert status == 0, output
+    trains = {
+        stage for stage in json.loads(output) if re.match("student|segmentation|heads", stage)
+    }
+    new = {"student@monocrystalline-noisy-0", "segmentation@monocrystalline-noisy-0"}
+    assert trains == new | {"heads@monocrystalline-dice-0"}
+    change(clone, students__full__batch_size=3)
+    assert dvc("repro", "-s", "check", cwd=clone)[0] == 0
+    status, output = dvc("status", "--json", "dvc.yaml", cwd=clone)
+    inherits = {"student@monocrystalline-full-0", "student@monocrystalline-noisy-0"}
+    trains = {stage for stage in json.loads(output) if stage.startswith("student")}
+    assert status == 0 and trains == inherits
+
+
 def upstream_only(reason):
     """Whether nothing but files made by other stages changed, which is settled once those ran."""
     return not any(name == "params.yaml" for name in reason["changed deps"])

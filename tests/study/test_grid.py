@@ -10,10 +10,10 @@ from dataclasses import replace
 
 import yaml
 
-from study import grid, params, schema
+from study import grid, params
 
 SHIPPED = params.load()
-HEAD = schema.Head(input="distance", l1_weight=1.0)
+HEAD = replace(SHIPPED.segmentation, input="distance", steps=7)
 PARAMS = replace(
     SHIPPED,
     categories=("bottle", "screw"),
@@ -58,7 +58,8 @@ def test_every_segmentation_network_is_mapped_once():
 def test_cost_counts_every_step():
     cost = grid.cost(PARAMS)
     assert cost["student full"] == (4, SHIPPED.students["full"].steps)
-    assert cost["segmentation"] == (4 * 5, SHIPPED.segmentation.steps)
+    assert cost["segmentation"] == (4 * 4, SHIPPED.segmentation.steps)
+    assert cost["head distance"] == (4, 7)
 
 
 def test_a_bad_params_file_is_one_line(monkeypatch, capsys):

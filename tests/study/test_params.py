@@ -2,6 +2,7 @@
 tests/helpers/hostile.py).
 """
 
+import json
 import subprocess
 import sys
 from dataclasses import FrozenInstanceError, replace
@@ -14,6 +15,7 @@ from study import params, schema
 from study.params import ROOT, load
 
 TEXT = (ROOT / "params.yaml").read_text(encoding="utf-8")
+STUDENTS = ("plain", "denoising", "encoder_decoder", "full")
 PROFILES = sorted((ROOT / "profiles").glob("*.yaml"))
 
 
@@ -90,8 +92,9 @@ def test_profiles(path, tmp_path, monkeypatch):
         put(tmp_path, name, is_folder)
     loaded = load(mine)
     assert loaded.study == raw["study"] and loaded.heads.keys() == raw["heads"].keys()
-    for head in loaded.heads:
-        assert loaded.head(head).steps == loaded.segmentation.steps
+    for head, keys in raw["heads"].items():
+        steps = keys.get("steps", loaded.segmentation.steps)
+        assert loaded.head(head).steps == steps
 
 
 @pytest.mark.parametrize(
@@ -142,6 +145,74 @@ def test_heads(tmp_path):
         load().head("other")
 
 
+def test_a_variant_states_what_it_changes(tmp_path):
+    """Unset keys: a student's from the headline, a head's from `segmentation`."""
+    raw = yaml.safe_load(TEXT)
+    raw["students"]["noisy"] = {"noise": 0.02, "corruption": {"sources": {"darken": 1.0}}}
+    raw["students"]["full"]["corruption"] = {"max_beta": 0.5}
+    raw["heads"] = {"dice": {"dice_weight": 1.0}, "low": {"corruption": {"threshold": 0.4}}}
+    loaded = load(write(tmp_path, yaml.safe_dump(raw)))
+    full, common = loaded.students["full"], loaded.corruption
+    own = replace(common, max_beta=0.5, sources={"darken": 1.0})
+    assert loaded.students["noisy"] == replace(full, noise=0.02, corruption=own)
+    assert loaded.head("dice") == replace(loaded.segmentation, dice_weight=1.0)
+    low = replace(common, threshold=0.4)
+    assert loaded.head("low") == replace(loaded.segmentation, corruption=low)
+    assert loaded.variant("plain").corruption == common
+    assert loaded.variant("noisy", "method").corruption == own
+    assert loaded.variant("full", "dice").corruption == replace(common, max_beta=0.5)
+    assert loaded.variant("full", "low").corruption == low
+
+
+def test_what_decides_a_training(tmp_path):
+    """Keys at their defaults do not count: a new optional key retrains nothing."""
+    before = load().variants()
+    assert before.keys() == {f"{p}/{s}" for p in ("student", "segmentation") for s in STUDENTS}
+    assert before["student/full"] == yaml.safe_load(TEXT)["students"]["full"] | {
+        "corruption": yaml.safe_load(TEXT)["corruption"]
+    }
+    raw = yaml.safe_load(TEXT)
+    raw["students"]["noisy"] = {"noise": 0.02}
+    raw["heads"] = {"dice": {"dice_weight": 1.0}}
+    raw["segmentation"]["ema"] = 0.0
+    after = load(write(tmp_path, yaml.safe_dump(raw))).variants()
+    assert {k: after[k] for k in before} == before
+    assert after.keys() - before.keys() == {"student/noisy", "segmentation/noisy", "head/dice"}
+    assert after["student/noisy"] == before["student/full"] | {"noise": 0.02}
+
+
+@pytest.mark.parametrize(
+    ("heads", "line"),
+    [
+        ("{a: {rate: 1}}", "mine.yaml: unknown key heads.a.rate; the files in profiles/ show"),
+        ("{a: {corruption: {size: 1}}}", "mine.yaml: unknown key heads.a.corruption.size;"),
+        ("{a: {corruption: {sources: {darken: 0.5}}}}", "heads.a.corruption.sources: {'darken'"),
+        ("{a: {corruption: {sources: {snow: 1.0}}}}", "mine.yaml: heads.a.corruption.sources.snow"),
+        ("{a: {ema: 1.0}}", "mine.yaml: heads.a.ema: 1.0: Input should be less than 1"),
+        ("{a: 3}", "mine.yaml: heads.a: 3: Input should be"),
+    ],
+)
+def test_a_fault_of_a_variant_has_one_line(tmp_path, heads, line):
+    message = fault(changed(tmp_path, "heads", heads))
+    assert line in message and len(message.splitlines()) == 1
+
+
+def test_an_inherited_fault_is_reported_once(tmp_path):
+    raw = yaml.safe_load(TEXT)
+    raw["heads"] = {"a": {}, "b": {"steps": 3}}
+    raw["students"] = {"full": raw["students"]["full"], "same": {}}
+    raw["segmentation"]["gamma"], raw["students"]["full"]["steps"] = -1.0, 0
+    with pytest.raises(ValueError) as caught:
+        load(write(tmp_path, yaml.safe_dump(raw)))
+    keys = [line.split(": ")[1] for line in str(caught.value).splitlines()]
+    assert keys == ["students.full.steps", "segmentation.gamma"]
+
+
+def test_noise_needs_a_latent(tmp_path):
+    message = fault(changed(tmp_path, "students.plain.noise", "0.02"))
+    assert "students.plain.noise: needs a decoder" in message
+
+
 def test_several_faults_have_a_line_each(tmp_path):
     text = TEXT.replace("channels: 1 ", "channels: 2 ").replace("momentum: 0.9", "momentum: 9")
     with pytest.raises(ValueError) as caught:
@@ -162,8 +233,10 @@ def test_command(tmp_path):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes((ROOT / name).read_bytes())
     (tmp_path / "requirements.txt").touch()
-    assert run(tmp_path, "results/check.txt").returncode == 0
+    assert run(tmp_path, "results/check.txt", "results/variants").returncode == 0
     assert (tmp_path / "results" / "check.txt").is_file()
+    written = (tmp_path / "results/variants/student/full").read_text("utf-8")
+    assert json.loads(written) == load().variants()["student/full"]
 
     (tmp_path / "params.yaml").write_text(TEXT.replace("image_size: 128", "image_size: 13"))
     failed = run(tmp_path, "results/again.txt")

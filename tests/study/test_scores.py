@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import test_ablations
 
-from study import params, results, schema
+from study import params, results
 from study.data.category import Category
 from study.scoring import metrics, scores, thresholds
 from study.scoring.scores import COLUMNS, MAPS, METRICS, subsets
@@ -208,7 +208,7 @@ def run(elsewhere):
     return held_out
 
 
-HEAD = {"distance": schema.Head(input="distance", l1_weight=1.0)}
+HEAD = {"distance": replace(SETTINGS.segmentation, input="distance")}
 
 
 def score(run, settings=SETTINGS):

@@ -1,0 +1,114 @@
+"""Other sources of synthetic anomalies than the paper's texture, batched on the device.
+
+A source is a function of normal images (N, C, S, S) in [0, 1] and a generator. It returns
+(corrupted, mask); the mask (N, 1, S, S) of 0 and 1 holds every pixel that may differ.
+
+- texture: the paper's, `lib.corruption.corrupt`.
+- darken: a smooth or global loss of brightness and contrast. No texture darkens a whole image.
+- cutpaste: a rotated patch of the same or another normal image (Li et al. 2021, arXiv 2104.04015).
+- scar: a thin line of one grey level, after the same paper.
+
+ASBench (arXiv 2510.07927) compares twelve sources on four methods, DeSTSeg among them. It finds
+that the look of a source does not predict its gain.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+
+from lib.anomaly_map import resize
+from lib.corruption import corrupt as texture
+from lib.corruption import uniform
+
+VISIBLE = 0.95  # a smoothly darkened pixel is in the mask if it keeps less than this share
+
+
+def corrupt(images, textures, generator, sources, **settings):
+    """As `lib.corruption.corrupt`, with a source for each image by the shares in `sources`.
+
+    sources: {name: share}, with shares that add up to 1. Every source is computed for the whole
+    batch, so that a GPU can capture it.
+    """
+    corrupted, mask = texture(images, textures, generator, **settings)
+    draw, low = uniform((len(images), 1, 1, 1), 0, 1, generator), 0
+    for name, share in sources.items():
+        if name != "texture" and share:
+            chosen = (low <= draw) & (draw < low + share)
+            changed, where = SOURCES[name](images, generator)
+            corrupted = torch.where(chosen, changed, corrupted)
+            mask = torch.where(chosen, where, mask)
+        low = low + share
+    return corrupted, mask
+
+
+def darken(images, generator):
+    """Less brightness and contrast, of the whole image or along a smooth field: half of each."""
+    n, size = len(images), images.shape[-1]
+    gain = uniform((n, 1, 1, 1), 0.05, 0.8, generator)
+    contrast = uniform((n, 1, 1, 1), 0.2, 1, generator)
+    everywhere = uniform((n, 1, 1, 1), 0, 1, generator) < 0.5
+    field = resize(uniform((n, 1, 4, 4), -1, 1, generator), (size, size))
+    strength = torch.where(everywhere, 1, (2 * field).clamp(0, 1))
+    flat = images.mean(dim=(1, 2, 3), keepdim=True)
+    dark = gain * (flat + contrast * (images - flat))
+    mask = strength * (1 - gain) > 1 - VISIBLE
+    return torch.where(mask, torch.lerp(images, dark, strength), images), mask.float()
+
+
+def cutpaste(images, generator):
+    """A patch of 2 to 15 % of the image, rotated by up to 45 degrees, at another place.
+
+    The patch is of the same image or of its neighbour in the batch, half of each.
+    """
+    n, size = len(images), images.shape[-1]
+    area = uniform((n,), 0.02, 0.15, generator)
+    aspect = (uniform((n,), -1, 1, generator) * math.log(3.3)).exp()
+    half = torch.stack([(area * aspect).sqrt(), (area / aspect).sqrt()], dim=1)  # of [-1, 1]
+    x, y = along(size, uniform((n, 2), -0.8, 0.8, generator), turn((n,), 45, generator))
+    mask = inside(x, y, half)
+    room = (1 - half).clamp(min=0)  # the source lies within its image
+    source = (uniform((n, 2), -1, 1, generator) * room).view(n, 1, 1, 2)
+    grid = torch.stack([x, y], dim=-1) + source
+    same = uniform((n, 1, 1, 1), 0, 1, generator) < 0.5
+    patch = F.grid_sample(
+        torch.where(same, images, images.roll(1, 0)), grid, "bilinear", "border", False
+    )
+    return torch.where(mask, patch, images), mask.float()
+
+
+def scar(images, generator):
+    """A line 10 to 60 % of the side long and 1 to 4 % wide, of one random grey level."""
+    n, size = len(images), images.shape[-1]
+    half = torch.stack(
+        [uniform((n,), 0.1, 0.6, generator), uniform((n,), 0.01, 0.04, generator)], dim=1
+    )
+    x, y = along(size, uniform((n, 2), -0.8, 0.8, generator), turn((n,), 90, generator))
+    mask = inside(x, y, half.clamp(min=1 / size))  # never thinner than a pixel
+    level = uniform((n, 1, 1, 1), 0, 1, generator)
+    return torch.where(mask, level, images), mask.float()
+
+
+SOURCES = {"darken": darken, "cutpaste": cutpaste, "scar": scar}
+
+
+def turn(shape, degrees, generator):
+    """Random angles within +-degrees, in radians."""
+    return uniform(shape, -math.radians(degrees), math.radians(degrees), generator)
+
+
+def along(size, centre, angle):
+    """Coordinates (N, S, S) of each pixel along axes through `centre` (N, 2), turned by `angle`.
+
+    The image spans [-1, 1] in both directions.
+    """
+    line = (torch.arange(size, device=centre.device) * 2 + 1) / size - 1
+    x = line.view(1, 1, -1) - centre[:, 0].view(-1, 1, 1)
+    y = line.view(1, -1, 1) - centre[:, 1].view(-1, 1, 1)
+    cos, sin = (part.view(-1, 1, 1) for part in (angle.cos(), angle.sin()))
+    return cos * x + sin * y, cos * y - sin * x
+
+
+def inside(x, y, half):
+    """Whether a pixel lies in the rectangle with half sides (N, 2) around the centre."""
+    return ((x.abs() <= half[:, :1, None]) & (y.abs() <= half[:, 1:, None])).unsqueeze(1)

@@ -1,0 +1,117 @@
+"""What the cells of the scaling study say, computed."""
+
+import pandas as pd
+
+from study.beyond import scaling
+from study.beyond.cells import IMAGES, LADDER_IMAGES, TEACHERS, WIDTHS
+from study.beyond.comparisons import missing
+from study.tables.format import counted, listed
+
+
+def split(rows):
+    """(cells of the law, cells of the teachers' ladder); the ladder shares Lite0's cells."""
+    if "R" not in rows:
+        return rows, rows
+    one = rows[(rows.teacher == "lite0") & rows.images.isin(IMAGES) & rows.width.isin(WIDTHS)]
+    return one, rows[rows.images == LADDER_IMAGES]
+
+
+def corner(law):
+    """Whether a row is of the widest student with the most images: held out of the fit."""
+    return (law.width == law.width.max()) & (law.images == law.images.max())
+
+
+def cell(rows):
+    """The name of each row's cell; its seeds stay together in resamples."""
+    return (rows.teacher + " " + rows.width.astype(str) + " " + rows.images.astype(str)).to_numpy()
+
+
+def fitted(law, resamples, least=12):
+    """The `scaling.Fit` without the corner, or None for too few cells."""
+    if "R" not in law or len(set(cell(law))) < least:
+        return None
+    rows = law[~corner(law)]
+    return scaling.fit(rows.parameters, rows.images, rows.R, cell(rows), resamples)
+
+
+def counts(rows):
+    seeds = counted(rows.seed.nunique(), "seed")
+    return f"{counted(len(set(cell(rows))), 'cell')}, {len(rows)} trainings, {seeds}"
+
+
+def law(rows, fit):
+    """What the law is, which exponents are known, and how far it is off in the held-out corner."""
+    if not fit:
+        return missing("the law of width and images")
+    told = [
+        f"{name} = {fit.values[name]:.2f} [{fit.intervals[name][0]:.2f}, "
+        f"{fit.intervals[name][1]:.2f}]{'' if fit.determined(name) else ', undetermined'}"
+        for name in ("a", "b")
+    ]
+    at = rows[corner(rows)]
+    guess = float(fit.predict(at.parameters.iloc[:1], at.images.iloc[:1])[0])
+    return (
+        f"R falls with width and with images ({counts(rows)}): {'; '.join(told)}. In the cell that "
+        f"was never fitted the law says {guess:.3f} and R is {at.R.mean():.3f}."
+    )
+
+
+def parameters(fit):
+    """Every parameter with its interval."""
+    if not fit:
+        return pd.DataFrame()
+    return pd.DataFrame(
+        {
+            name: {
+                "value": f"{fit.values[name]:.3g}",
+                "95 % interval": "[{:.3g}, {:.3g}]".format(*fit.intervals[name]),
+                "determined": "yes" if fit.determined(name) else "no",
+            }
+            for name in scaling.NAMES
+        }
+    ).T
+
+
+def detection(law, resamples):
+    """Whether a lower R goes with a better cosine map, over all cells and among the best half."""
+    if "R" not in law or len(set(cell(law))) < 6:
+        return missing("detection against imitation")
+    parts = []
+    best = law[law.R.median() >= law.R]
+    for rows, name in ((law, "all cells"), (best, "the better half of the trainings")):
+        value, (low, high) = scaling.rank_correlation(
+            rows.R, rows.auroc_test, cell(rows), resamples
+        )
+        verdict = "undetermined"
+        if high < 0:
+            verdict = "a better student detects better"
+        elif low > 0:
+            verdict = "a better student detects worse"
+        parts.append(f"in {name} {value:+.2f} [{low:+.2f}, {high:+.2f}], {verdict}")
+    return f"Rank correlation of R with the image AUROC of the cosine map: {'; '.join(parts)}."
+
+
+def ladder(rows, resamples, least=5):
+    """The curvature of detection in the teacher's strength for each width, and what is missing."""
+    names = [] if "R" not in rows else [*rows.teacher.unique()]
+    absent = [f"`{name}`" for name in TEACHERS if name not in names]
+    left = f" Not measured: {listed(absent)}." if absent else ""
+    if len(names) < least:
+        return missing("the ladder of teachers") + left
+    parts = []
+    for width, group in rows.groupby("width"):
+        value, (low, high) = scaling.curvature(
+            group.strength, 100 * group.auroc_test, group.seed, resamples
+        )
+        sign = "undetermined"
+        if low > 0 or high < 0:
+            sign = "an arch" if value < 0 else "a bowl"
+        parts.append(f"width {width} {value:+.1f} [{low:+.1f}, {high:+.1f}], {sign}")
+    means = rows.groupby("teacher").auroc_test.mean().mul(100).sort_values(ascending=False)
+    levels = ", ".join(f"{name} {value:.1f}" for name, value in means.items())
+    return (
+        f"Curvature of image AUROC in the teacher's strength, in points ({counts(rows)}): "
+        f"{'; '.join(parts)}. An arch would mean a best teacher in the middle; where a line of "
+        f"teachers bends for another reason, such as a random one at the end, a quadratic shows an "
+        f"arch too. Mean AUROC: {levels}.{left}"
+    )

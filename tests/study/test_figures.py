@@ -1,0 +1,49 @@
+"""The figures beyond the paper show what they are given."""
+
+import numpy as np
+import pandas as pd
+from matplotlib import pyplot as plt
+from test_comparisons import GAIN, rows  # noqa: F401 (a fixture)
+from test_scaling import RAW, D, N
+from test_selection import TEST, VALIDATION, curve
+
+from study.beyond import figures, scaling
+
+
+def lines(axis):
+    return [line for line in axis.get_lines() if len(line.get_xdata())]
+
+
+def test_xor():
+    figure = figures.xor()
+    assert [axis.get_title() for axis in figure.axes] == [
+        "half-space: sigmoid(z)",
+        "equality: 1 - exp(-z²/2σ²)",
+    ]
+    plt.close(figure)
+
+
+def test_differences(rows):  # noqa: F811
+    figure = figures.differences(rows, ["good", "lucky", "absent"], "toys")
+    (axis,) = figure.axes
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["good", "lucky", "absent"]
+    seeds = [line.get_xdata() for line in lines(axis) if len(line.get_xdata()) == 3]
+    assert np.allclose(seeds[0], [2, 2.1, 2.2]) and len(seeds) == 4 and len(GAIN) == 3
+    plt.close(figure)
+
+
+def test_curves():
+    figure = figures.curves(curve(TEST, VALIDATION), "toys", ["method"])
+    drawn = lines(figure.axes[0])
+    assert drawn[0].get_ydata().tolist() == [90, 95, 91] and drawn[1].get_xdata()[0] == 20
+    plt.close(figure)
+
+
+def test_law_detection_and_ladder():
+    r = scaling.predict(RAW, N, D)
+    frame = pd.DataFrame({"parameters": N, "width": N / 1e4, "images": D, "R": r, "teacher": "a"})
+    frame["auroc_test"], frame["strength"] = 1 - r / 2, N / 2e6
+    fit = scaling.fit(N, D, r, range(len(N)), resamples=3, starts=scaling.STARTS[::50])
+    for figure in (figures.law(frame, fit), figures.detection(frame), figures.ladder(frame)):
+        assert all(axis.get_xlabel() for axis in figure.axes)
+        plt.close(figure)
