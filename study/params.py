@@ -54,19 +54,18 @@ def load(path=None):
     return loaded
 
 
-def check_own_name(loaded, profiles=ROOT / "profiles"):
-    """ValueError if other images would overwrite the reports of a study that ships.
-
-    A profile's study keeps its name to the images of that profile.
-    """
+def check_own_name(loaded, root=ROOT):
+    """ValueError if other images would overwrite the reports of a profile that ships with them."""
     yaml = YAML(typ="safe", pure=True)
-    for path in sorted(profiles.glob("*.yaml")):
+    for path in sorted(root.glob("profiles/*.yaml")):
         shipped = yaml.load(path.read_text("utf-8"))
-        if shipped["study"] == loaded.study and shipped["dataset"]["root"] != loaded.dataset.root:
+        study, images = shipped["study"], shipped["dataset"]["root"]
+        ships = (root / "reports" / study / "run.md").exists()
+        if ships and study == loaded.study and images != loaded.dataset.root:
             raise ValueError(
-                f"params.yaml: study: {loaded.study!r} names the reports of "
-                f"{shipped['dataset']['root']} (profiles/{path.name}), which a run on "
-                f"{loaded.dataset.root} would overwrite; give your study a name of its own"
+                f"params.yaml: study: {study!r} names the reports of {images} "
+                f"(profiles/{path.name}), which a run on {loaded.dataset.root} would overwrite; "
+                "give your study a name of its own"
             )
 
 

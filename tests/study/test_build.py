@@ -63,7 +63,8 @@ def leave_study(root, settings, frame, nearest, kind):
             for kind, maps in both.items()
         ]
         images = score(held_out, items, settings).images
-        for stage, found in (("evaluation", frame), ("baseline", tables.baseline)):
+        left = {"evaluation": frame, "baseline": tables.baseline, "calibration": frame[:0]}
+        for stage, found in left.items():
             found = found[found.category == name]
             scored = Scored(found, images, draws_of(found))
             save(scored, stage, name, settings.study)

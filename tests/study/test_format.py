@@ -25,6 +25,7 @@ def test_words():
     assert format.plain("encoder_decoder") == "encoder decoder"
     assert format.plain("nearest_neighbour_3") == "nearest neighbour, level 3"
     assert format.plain("nearest_neighbour_2_3") == "nearest neighbour, levels 2 and 3"
+    assert format.plain("gaussian_2_3") == "gaussian, levels 2 and 3"
     assert format.counted(1, "seed") == "1 seed" and format.counted(2000, "draw") == "2,000 draws"
     assert format.listed("a") == "a" and format.listed("abc") == "a, b and c"
     assert format.lower("No AP") == "no AP" and format.upper("pixel AP") == "Pixel AP"
