@@ -101,6 +101,7 @@ class Calibrated:
             "category": self.held_out.category, "alpha": self.alpha, "n": int(self.known.sum()),
             "files": self.held_out.names[self.known].tolist(),
             "model": model_hash(self.settings, self.held_out.category),
+            "rates": self.rates().to_dict("records"),
             "maps": {
                 kind: {
                     "scores": scores[:, self.known].astype(float).tolist(),

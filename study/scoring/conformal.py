@@ -9,6 +9,7 @@ al. 2018). `score > threshold` and `p_value <= alpha` are the same verdict.
 
     {"category": name, "alpha": allowed false-alarm rate, "n": calibration images,
      "files": [their names], "model": sha256 of all weights used,
+     "rates": [realised rates on test, as `Calibrated.rates` gives them],
      "maps": {"cosine" | "segmentation" | "gaussian" | "combined": {
          "scores": [[n scores] for each seed],
          "threshold": [one for each seed],

@@ -3,8 +3,8 @@
 import pandas as pd
 
 from study import results
-from study.scoring.calibration import binomial_interval
-from study.tables.format import plus_minus
+from study.scoring.calibration import binomial_interval, load
+from study.tables.format import markdown, plus_minus
 from study.tables.paper import real
 
 
@@ -30,6 +30,23 @@ def rates(frame):
     found = frame.groupby(["map", "threshold"], sort=False)[["false alarms", "hits"]]
     mean, deviation = found.mean(), found.std(ddof=1)
     return mean.combine(deviation, lambda a, b: a.combine(b, plus_minus))
+
+
+def sections(categories):
+    """Sections of Markdown: `rates` of each calibrated category, from what the stage left."""
+    found = {}
+    for category in categories:
+        if results.calibration(category).exists() and (document := load(category))["maps"]:
+            table = rates(pd.DataFrame(document["rates"]))
+            found[f"{category}, {document['n']} calibration images"] = table
+    if not found:
+        return []
+    return [
+        "## Thresholds from good images alone (percent of real test images)",
+        "False alarms on good images should be near alpha. *Peeking* is the threshold that "
+        "maximises F1 on the test images themselves; nobody has it beforehand.",
+        markdown(pd.concat(found, names=["category"])),
+    ]
 
 
 def within(splits):

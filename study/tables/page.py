@@ -12,7 +12,7 @@ from lib.devices import device_name
 from study import results
 from study.data.category import Category
 from study.params import ROOT
-from study.tables import answers, claims, paper
+from study.tables import alarms, answers, claims, paper
 from study.tables.ablations import missing, pixel_table, table4
 from study.tables.format import counted, markdown
 from study.tables.revisions import flat
@@ -129,6 +129,7 @@ def text(params, tables, notebooks, details=()):
                     if len(pixels)
                     else []
                 ),
+                *alarms.sections(params.categories),
                 "## The paper's questions, answered here",
                 claims.rule(params.claims),
                 markdown(claims.table(found)) if found else "No question can be answered.",

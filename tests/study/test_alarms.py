@@ -4,7 +4,7 @@ from test_ablations import baseline_rows, rows
 from test_calibration import ALPHA, many, toy_maps
 
 from study import results
-from study.scoring.calibration import Calibrated
+from study.scoring.calibration import Calibrated, save
 from study.tables import alarms
 
 
@@ -24,6 +24,16 @@ def test_rates_answer_and_splits():
     inside = alarms.within(found.splits())
     assert inside.loc[(0.1, "combined"), "binomial 95 %"] == "[0.0, 23.3]"
     assert inside["inside, binomial"].str.endswith(" of 20").all()
+
+
+def test_the_page_gets_the_rates_of_what_is_calibrated(tmp_path, monkeypatch):
+    monkeypatch.setattr(results, "ROOT", tmp_path)
+    save(calibrated().document(), "nut")
+    save(calibrated(validation=False).document(), "bolt")
+    title, about, table = alarms.sections(["nut", "bolt", "not_run"])
+    assert title.startswith("## Thresholds") and "Peeking" in about
+    assert "nut, 30 calibration images" in table and "bolt" not in table
+    assert alarms.sections(["bolt"]) == []
 
 
 def test_no_calibration():

@@ -62,7 +62,8 @@ def leave_study(root, settings, frame, nearest, kind):
             for kind, maps in both.items()
         ]
         images = score(held_out, items, settings).images
-        for stage, found in (("evaluation", frame), ("baseline", tables.baseline)):
+        left = {"evaluation": frame, "baseline": tables.baseline, "calibration": frame[:0]}
+        for stage, found in left.items():
             found = found[found.category == name]
             scored = Scored(found, images, draws_of(found))
             save(scored, stage, name, settings.study)
@@ -327,6 +328,7 @@ def test_words():
     assert [signed(v) for v in (0.94, -0.06, -0.04, 0.0)] == ["+0.9", "-0.1", "0.0", "0.0"]
     assert build.plain("encoder_decoder") == "encoder decoder"
     assert build.plain("nearest_neighbour_3") == "nearest neighbour, level 3"
+    assert build.plain("gaussian_2_3") == "gaussian, level 2 3"
     assert "</script" not in build.embedded({"a": "</script>"})
 
 
