@@ -9,6 +9,7 @@ that the metadata hold. The metadata also hold alpha, the hash of the model and 
 """
 
 import json
+import logging
 import sys
 import warnings
 from importlib.metadata import version
@@ -38,6 +39,7 @@ def to_onnx(model, channels):
     size = model.size
     example = torch.zeros(2, size, size, channels, dtype=torch.uint8)
     model = model.cpu().eval()
+    logging.getLogger("onnxscript").setLevel(logging.ERROR)  # it tells of each node that it keeps
     with torch.no_grad(), warnings.catch_warnings():
         model(example)  # fills caches with numbers, before tracing could fill them with symbols
         warnings.simplefilter("ignore")

@@ -9,7 +9,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from study.files import whole
 
-SHOWN = 400  # pictures in the page, those of the highest scores: about 4 MB
+SHOWN = 400  # pictures in the page, those of the highest scores: about 1 MB
 SIDE = 224  # of a picture in the page, in pixels
 
 

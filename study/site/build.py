@@ -56,9 +56,10 @@ def code(sentence):
 
 def defects_found(tables, view):
     """The table by type of defect; None without good or defective test images."""
-    found = defects.by_type(view.images, view.settings.headline)
-    about = benchmark_line(ablations.real(tables.test))
-    return table(found, defects.TITLE, about, defects.ABOUT) if len(found) else None
+    settings = view.settings
+    found = defects.by_type(defects.load(settings, view.held_out.category), settings)
+    about, note = benchmark_line(ablations.real(tables.test)), defects.about(settings)
+    return table(found, defects.TITLE, about, note) if len(found) else None
 
 
 def headline(tables):

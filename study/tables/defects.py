@@ -3,39 +3,61 @@
 import pandas as pd
 
 from study import results
-from study.scoring import metrics, thresholds
-from study.scoring.scores import MAPS, load_scores
+from study.scoring import conformal, metrics, thresholds
+from study.scoring.scores import load_scores
 from study.tables.format import markdown, plus_minus
 
 TITLE = "Test images by type of defect"
 ABOUT = (
     "Percent, mean ± standard deviation over seeds. Each type is ranked against all good test "
-    "images. “Found” is the share of its images that reach the threshold chosen on validation; "
-    "without a validation split, there is none."
+    "images. “Found” is the share of its images above the threshold that allows {alpha:g} % false "
+    "alarms, from good images alone; too few calibration images give none."
 )
 
 
-def by_type(images, student):
-    """A row for each type of real test defect: images, image AUROC of both maps, share found.
+def about(settings):
+    """ABOUT in the numbers of params.yaml."""
+    return ABOUT.format(alpha=100 * settings.calibration.alpha[0])
 
-    images: a table of scores by image. Each type is ranked against all good test images. The share
-    found is at the threshold that validation chooses, and is left out where there is none. Percent,
-    mean ± standard deviation over seeds. Empty without good or defective test images.
+
+def load(settings, category):
+    """Scores by image of the networks and, once the stage `calibration` ran, of the combination."""
+    images = load_scores(results.scores(settings.study, category))
+    path = results.scores(settings.study, category, "calibration")
+    if not path.exists():
+        return images
+    more = load_scores(path)
+    return images.join(more.loc[:, more.columns.str.startswith("none/combined/")])
+
+
+def by_type(images, settings):
+    """A row for each type of real test defect: images, image AUROC of each map, share found.
+
+    images: of `load`. Empty without good or defective test images.
     """
-    rows = {}
-    for kind in MAPS:
+    rows, maps = {}, {"cosine": settings.headline, "segmentation": settings.headline}
+    for kind, student in (maps | {"combined": "none"}).items():
         scores = thresholds.table(images, student, kind)
-        seeds, cuts = thresholds.seeds(scores), thresholds.cuts(scores)
+        seeds, cuts = thresholds.seeds(scores), calibrated(scores, settings.calibration.alpha[0])
         test = scores[scores.split == "test"]
         good, defective = test[test.label == 0], test[test.label == 1]
-        for defect, group in defective.groupby("defect") if len(good) else ():
+        for defect, group in defective.groupby("defect") if len(good) and seeds else ():
             both, row = pd.concat([good, group]), rows.setdefault(defect, {"images": len(group)})
             row[f"image AUROC, {kind}"] = spread(
                 metrics.image_auroc(both[one].to_numpy(), both.label.to_numpy()) for one in seeds
             )
-            if None not in cuts.values():
-                row[f"found, {kind}"] = spread((group[one] >= cuts[one]).mean() for one in seeds)
+            if cuts:
+                row[f"found, {kind}"] = spread((group[one] > cuts[one]).mean() for one in seeds)
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("defect")
+
+
+def calibrated(scores, alpha):
+    """{score column: its conformal threshold}; empty where too few images calibrate."""
+    known = scores[(scores.split == "validation") & (scores.label == 0)]
+    try:
+        return {one: conformal.threshold(known[one], alpha) for one in thresholds.seeds(scores)}
+    except ValueError:
+        return {}
 
 
 def spread(shares):
@@ -48,8 +70,7 @@ def sections(settings):
     """Markdown blocks: a heading and each category's table, of those that have one."""
     blocks = []
     for category in settings.categories:
-        images = load_scores(results.scores(settings.study, category))
-        found = by_type(images, settings.headline)
+        found = by_type(load(settings, category), settings)
         if len(found):
             blocks += [f"### {category}", markdown(found)]
-    return [f"## {TITLE}", ABOUT, *blocks] if blocks else []
+    return [f"## {TITLE}", about(settings), *blocks] if blocks else []
