@@ -212,7 +212,10 @@ class Site:
         checks = evidence.checks(self.facts, found and f"image AUROC {found['method']} %")
         commit = self.templates.globals["commit"]
         target = self.target / "data"
-        about = "Minutes on a machine that did other work as well: upper bounds."
+        about = (
+            "The machine did other work as well, so the minutes are upper bounds. Without the "
+            "official code's reference cases, the tests that need them are skipped."
+        )
         self.write(
             "index.html",
             "index.html",
