@@ -42,8 +42,8 @@ def results_table(tables, title):
     rows = ablations.real(ablations.together(tables.test, ablations.test_rows(tables.baseline)))
     if rows.empty:
         return None
-    tuned = "settings were chosen on validation. " if len(tables.validation) else ""
-    note = f"Test is reported; {tuned}The paper's column is quoted."
+    tuned = "; settings were chosen on validation" * bool(len(tables.validation))
+    note = f"Test is reported{tuned}. The paper's column is quoted."
     return table(ablations.table4(tables), title, benchmark_line(rows), note)
 
 
