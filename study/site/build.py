@@ -3,8 +3,9 @@
     python -m study.site.build                  # the stage `site`: writes site/<study>/
 
 Numbers come from the tables in reports/<study>/ and from the maps in results/, through the same
-functions as the notebooks; study/site/templates/ holds the pages' words and looks. The commit is
-what run.md says, never what git says now: the bytes depend on the results and their record only.
+functions as the notebooks; study/site/templates/ holds the pages' words and looks. The commit of
+the run is what run.md says. Beside it stands the last commit of the code that built the site; git
+is asked only where there is a run.md, so the bytes of an unrecorded run depend on its results only.
 """
 
 import json
@@ -226,7 +227,10 @@ class Site:
         checks = evidence.checks(self.facts, found and f"image AUROC {found['method']} %")
         commit = self.templates.globals["commit"]
         target = self.target / "data"
-        about = "Minutes on a machine that did other work as well: upper bounds."
+        about = (
+            "The machine did other work as well, so the minutes are upper bounds. Without the "
+            "official code's reference cases, the tests that need them are skipped."
+        )
         self.write(
             "index.html",
             "index.html",

@@ -64,7 +64,10 @@ def main():
     settings = params.load()
     target = ROOT / "site" / f"{settings.study}.pdf"
     with TemporaryDirectory() as folder:
-        html = page(settings, Path(folder))
+        try:
+            html = page(settings, Path(folder))
+        except FileNotFoundError as error:
+            sys.exit(f"error: there is no {error.filename}: run make study first")
         HTML(string=html, base_url=folder).write_pdf(target)
     print(f"site/{target.name}, {target.stat().st_size / 1e6:.1f} MB")
 

@@ -177,11 +177,12 @@ def paper_figures(test):
         )
     rows = paper.rows_of(test)
     measured = paper.within(test)
+    close = int((measured == "yes").sum())
     text = (
         f"This study covers {paper.coverage(rows)}; the paper covers {len(paper.CATEGORIES)} "
         "categories, 5 seeds. The paper gives a standard deviation for "
-        f"{counted(len(measured), 'figure')} measured here; {(measured == 'yes').sum()} of these "
-        "lie within two standard deviations (+ 0.05 for rounding)."
+        f"{counted(len(measured), 'figure')} measured here; {close} of these "
+        f"{'lies' if close == 1 else 'lie'} within two standard deviations (+ 0.05 for rounding)."
     )
     if rows.seed.nunique() == 1:
         text += " With one seed there is no spread, so a figure outside may be bad luck."

@@ -1,4 +1,4 @@
-"""`make experiments`: commits and experiments side by side, with what differs and what came out.
+"""`make experiments`: experiments and commits, what differs between them, and what came out.
 
 `dvc exp show` has a column for every parameter, file and folder. This keeps the parameters whose
 values differ, and the figures of `dvc metrics show`.

@@ -18,8 +18,8 @@ from study import params, results
 from study.scoring import thresholds
 from study.scoring.scores import MAPS, Scored, save, score
 from study.scoring.view import View
-from study.site import build, gallery
-from study.tables import ablations
+from study.site import build, checks, gallery
+from study.tables import ablations, paper
 from study.tables import page as page_of
 from study.tables.format import signed
 
@@ -274,6 +274,27 @@ def test_what_was_not_measured_is_said(built):
     text = pages(built)["index.html"].find(id="open").find_parent("section").get_text()
     for words in ("MVTec AD", "No pixel metrics on elpv: ", "tables 5 and 6"):
         assert words in text
+
+
+def test_the_first_page_explains_the_method_and_why_to_trust_it(built):
+    page = pages(built)["index.html"]
+    assert page.find("img", src="images/architecture.svg")["alt"]
+    section = page.find(id="trust").find_parent("section")
+    first, *others = section.find("table").tbody.find_all("tr")
+    assert first.td.get_text() == "make study" and len(others) == len(checks.TESTS)
+    assert f"recorded at commit {COMMIT[:10]}" in section.get_text()
+    assert len(page.select("#deviations tbody tr")) == len(paper.deviations())
+    cite = page.find(id="cite").find_parent("section")
+    assert cite.find("a", href="https://arxiv.org/abs/2211.11317")
+    files = {link["href"] for link in cite.find_all("a", download=True)}
+    assert files == {f"data/{path.name}" for path in (built / "data").iterdir()}
+
+
+def test_a_notebook_page_leads_to_its_neighbours(built):
+    page = pages(built)["notebooks/figures-bolt.html"]
+    assert page.find("a", rel="prev")["href"] == "ablations.html"
+    assert page.find("a", rel="next")["href"] == "figures-nut.html"
+    assert page.find("a", download=True)["href"] == "figures-bolt.ipynb"
 
 
 OPTIONAL = {

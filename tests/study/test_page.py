@@ -23,6 +23,8 @@ def test_protocol():
     for text in ("toy", "nut, bolt", "128x128", "2 seeds", "tf_efficientnet_lite0", "torch 2."):
         assert text in found
     assert f"Device: {device_name()}." in found
+    asked = replace(PARAMS, arithmetic=replace(PARAMS.arithmetic, precision="fp32"))
+    assert "; trained in fp32; last step" in page.protocol(asked)
 
 
 def test_page(tables):
