@@ -26,7 +26,7 @@ def corner(law):
 def beginning(law):
     """Whether a row's cell is still near the constant predictor, where no power law can hold.
 
-    The rule was made after the first cells were seen: at 100 images, R is about 1 at every width.
+    The rule was made after the first cells were seen: at 100 images, R was about 1 at every width.
     """
     return law.groupby(["width", "images"]).R.transform("mean") > NEAR
 
