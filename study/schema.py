@@ -276,6 +276,10 @@ class Params:
         own = [one.corruption for one in (*declared, self.students[student]) if one.corruption]
         return replace(self, corruption=own[0]) if own else self
 
+    def with_paper_corruption(self) -> "Params":
+        """These parameters without other sources of corruption than the texture."""
+        return replace(self, corruption=replace(self.corruption, sources=None))
+
     def variants(self) -> dict[str, dict]:
         """What decides each training, {path: keys that are set}: the stages' dependencies."""
         found = {f"student/{name}": (one, name, "") for name, one in self.students.items()}

@@ -7,6 +7,8 @@ from study.beyond.cells import IMAGES, LADDER_IMAGES, TEACHERS, WIDTHS
 from study.beyond.comparisons import missing
 from study.tables.format import counted, listed
 
+NEAR = 0.8  # R of cells that are left out of the fit
+
 
 def split(rows):
     """(cells of the law, cells of the teachers' ladder); the ladder shares Lite0's cells."""
@@ -21,6 +23,14 @@ def corner(law):
     return (law.width == law.width.max()) & (law.images == law.images.max())
 
 
+def beginning(law):
+    """Whether a row's cell is still near the constant predictor, where no power law can hold.
+
+    The rule was made after the first cells were seen: at 100 images, R was about 1 at every width.
+    """
+    return law.groupby(["width", "images"]).R.transform("mean") > NEAR
+
+
 def cell(rows):
     """The name of each row's cell; its seeds stay together in resamples."""
     return (rows.teacher + " " + rows.width.astype(str) + " " + rows.images.astype(str)).to_numpy()
@@ -30,7 +40,7 @@ def fitted(law, resamples, least=12):
     """The `scaling.Fit` without the corner, or None for too few cells."""
     if "R" not in law or len(set(cell(law))) < least:
         return None
-    rows = law[~corner(law)]
+    rows = law[~corner(law) & ~beginning(law)]
     return scaling.fit(rows.parameters, rows.images, rows.R, cell(rows), resamples)
 
 
@@ -51,8 +61,9 @@ def law(rows, fit):
     at = rows[corner(rows)]
     guess = float(fit.predict(at.parameters.iloc[:1], at.images.iloc[:1])[0])
     return (
-        f"R falls with width and with images ({counts(rows)}): {'; '.join(told)}. In the cell that "
-        f"was never fitted the law says {guess:.3f} and R is {at.R.mean():.3f}."
+        f"The law R = E + A/N^a + B/D^b ({counts(rows[~beginning(rows)])} with R up to {NEAR}): "
+        f"{'; '.join(told)}. In the cell that was never fitted it says {guess:.3f}, and R is "
+        f"{at.R.mean():.3f}."
     )
 
 

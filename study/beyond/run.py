@@ -20,6 +20,7 @@ Rows with seed `all` score the mean of the seeds' maps. Weights and maps go to r
 import argparse
 import subprocess
 import time
+from functools import cache
 from itertools import product
 from pathlib import Path
 
@@ -258,8 +259,9 @@ def order(settings, only, seeds=None):
             yield category, seed, name, ["method"] * (not only or name in only)
 
 
+@cache
 def commit():
-    """The commit that runs, marked where the working tree differs from it."""
+    """The commit that runs, marked where the working tree differs from it at the start."""
     command = ["git", "-C", str(params.ROOT), "describe", "--always", "--dirty", "--abbrev=12"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return done.stdout.strip() or "unknown"
@@ -289,7 +291,7 @@ def main(arguments=None):
     parser.add_argument("--seeds", nargs="*", type=int, help="default: those of the profile")
     parser.add_argument("--only", nargs="*", default=[], help="students and heads; default: all")
     options = parser.parse_args(arguments)
-    start, settings = time.monotonic(), params.load(options.profile)
+    start, settings, _ = time.monotonic(), params.load(options.profile), commit()
     run = Run(settings, options.out, start + options.seconds)
     for category, seed, name, heads in order(settings, {*options.only}, options.seeds):
         if time.monotonic() > run.deadline:

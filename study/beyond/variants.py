@@ -5,6 +5,7 @@ Without any of these keys the losses, networks and random numbers are the paper'
 
 import torch
 
+from lib.batches import Batches
 from lib.losses import cosine_distance
 from lib.training import Method
 from study.beyond import corruptions, equality
@@ -53,6 +54,14 @@ def student(params, name):
     """(method, parameters) of the training of a declared student."""
     params = params.variant(name)
     return Variant(params.students[name], params), params
+
+
+def stream(images, textures, batch_size, params, name, category, seed):
+    """The stream that trains a declared student, for figures."""
+    method, chosen = student(params, name)
+    batches = Batches(images, textures, batch_size, chosen, category, seed)
+    method.mix(batches)
+    return batches
 
 
 def segmentation(params, student, head="method"):

@@ -89,12 +89,11 @@ def test_the_stream_draws_from_the_declared_sources():
     mixed = replace(PARAMS.corruption, sources={"scar": 1.0})
     declared = replace(PARAMS.students["full"], corruption=mixed)
     params = replace(PARAMS, students=PARAMS.students | {"full": declared})
-    method, chosen = variants.student(params, "full")
-    batches = Batches(IMAGES, TEXTURES, 4, chosen, "any", 0)
-    method.mix(batches)
-    normal, corrupted, mask = next(batches)
+    normal, corrupted, mask = next(variants.stream(IMAGES, TEXTURES, 4, params, "full", "any", 0))
     assert torch.equal(normal[mask == 0], corrupted[mask == 0])
     for one, where in zip(corrupted, mask, strict=True):
         assert len(one[where == 1].unique()) <= 1
     with pytest.raises(TypeError, match="sources"):  # the paper's corruption has one source
-        next(Batches(IMAGES, TEXTURES, 4, chosen, "any", 0))
+        next(Batches(IMAGES, TEXTURES, 4, params.variant("full"), "any", 0))
+    shipped = params.variant("full").with_paper_corruption()
+    assert next(Batches(IMAGES, TEXTURES, 4, shipped, "any", 0))[0].equal(normal)

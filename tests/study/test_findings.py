@@ -27,7 +27,7 @@ def test_the_law(law):
     fit = findings.fitted(law, 30)
     assert fit.values["a"] == pytest.approx(0.4, abs=0.1)
     text = findings.law(law, fit)
-    assert "24 cells, 72 trainings, 3 seeds" in text and "never fitted the law says" in text
+    assert "28 cells, 84 trainings, 3 seeds" in text and "never fitted it says" in text
     assert findings.parameters(fit).loc["b", "determined"] == "yes"
     assert findings.corner(law).sum() == 3
 
