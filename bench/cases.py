@@ -120,7 +120,7 @@ def profile(name, **changed):
     for part in raw["students"].values():
         part["learning_rate"] = 1.0e-3
     raw["segmentation"] |= {"learning_rate_residual": 1.0e-3, "learning_rate_head": 1.0e-3}
-    return TypeAdapter(params.Params).validate_json(json.dumps(raw))
+    return TypeAdapter(params.Params).validate_json(json.dumps(params.inherited(raw)))
 
 
 class Task:
