@@ -144,7 +144,8 @@ def answer(rows, heads, benchmark, metric="image_auroc", kind="segmentation", ba
     left = f" {missing(listed(absent))}" if absent else ""
     levels = f"{means[best]:.1f} on validation against {means[base]:.1f}"
     if best == base:
-        return f"Validation keeps `{base}` ({means[base]:.1f}) among {counted(len(means), 'row')}.{left}"
+        rows = counted(len(means), "row")
+        return f"Validation keeps `{base}` ({means[base]:.1f}) among {rows}.{left}"
     found = compare(rows, best, base, metric, map=kind, benchmark=benchmark)
     label = metrics.METRICS[metric].label
     return f"Validation chooses `{best}` ({levels}). On test, {label}: {said(found)}.{left}"

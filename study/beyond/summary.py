@@ -43,8 +43,8 @@ def target(rows, heads):
     verdict = "above" if np.mean(found) > least else "below"
     return (
         f"Among {len(means)} rows validation chooses `{best}`: {np.mean(found):.1f} on test over "
-        f"{counted(len(found), 'seed')}, {verdict} the nearest-neighbour search ({name}, {least:.1f}, "
-        f"{signed(np.mean(found) - least)} points)."
+        f"{counted(len(found), 'seed')}, {verdict} the nearest-neighbour search ({name}, "
+        f"{least:.1f}, {signed(np.mean(found) - least)} points)."
     )
 
 
