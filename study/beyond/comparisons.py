@@ -138,14 +138,17 @@ def table(rows, heads, benchmark, metric="image_auroc", kind="segmentation", bas
 def answer(rows, heads, benchmark, metric="image_auroc", kind="segmentation", base="method"):
     """What validation chooses among `heads` and `base`, and what that gives on test."""
     best, means = chosen_on_validation(rows, [base, *heads], benchmark, metric, kind)
+    absent = [f"`{head}`" for head in heads if head not in means]
     if best is None or len(means) < 2:
-        return missing(listed([f"`{head}`" for head in heads]))
+        return missing(listed(absent))
+    left = f" {missing(listed(absent))}" if absent else ""
     levels = f"{means[best]:.1f} on validation against {means[base]:.1f}"
     if best == base:
-        return f"Validation keeps `{base}` ({means[base]:.1f}) among {counted(len(means), 'row')}."
+        rows = counted(len(means), "row")
+        return f"Validation keeps `{base}` ({means[base]:.1f}) among {rows}.{left}"
     found = compare(rows, best, base, metric, map=kind, benchmark=benchmark)
     label = metrics.METRICS[metric].label
-    return f"Validation chooses `{best}` ({levels}). On test, {label}: {said(found)}."
+    return f"Validation chooses `{best}` ({levels}). On test, {label}: {said(found)}.{left}"
 
 
 def denoising_and_decoder(study="quick"):

@@ -58,7 +58,8 @@ def summary(curve, benchmark=None):
     for metric, known in METRICS.items():
         if metric not in curve or curve[metric].isna().all():
             continue
-        for head, group in points(curve, metric, benchmark).groupby("head", sort=False):
+        found = points(curve, metric, benchmark)
+        for head, group in found.groupby("head", sort=False) if len(found) else ():
             mean, interval, count = optimism(group)
             line = {"head": head, "metric": known.label, "last step": f"{group['last'].mean():.1f}"}
             line |= {"best on test": f"{group.best.mean():.1f}"}

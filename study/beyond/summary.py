@@ -11,7 +11,7 @@ from study import params
 from study.beyond import comparisons, findings, selection
 from study.beyond.comparisons import FOLDER, answer, compare, load, missing, said, values
 from study.files import whole
-from study.tables.format import signed
+from study.tables.format import counted, signed
 
 PROFILE = params.ROOT / "profiles/beyond.yaml"
 CORRUPTIONS = ["darken", "cutpaste", "scar", "mixed", "darken_both/method", "mixed_both/method"]
@@ -43,8 +43,8 @@ def target(rows, heads):
     verdict = "above" if np.mean(found) > least else "below"
     return (
         f"Among {len(means)} rows validation chooses `{best}`: {np.mean(found):.1f} on test over "
-        f"{len(found)} seeds, {verdict} the nearest-neighbour search ({name}, {least:.1f}, "
-        f"{signed(np.mean(found) - least)} points)."
+        f"{counted(len(found), 'seed')}, {verdict} the nearest-neighbour search ({name}, "
+        f"{least:.1f}, {signed(np.mean(found) - least)} points)."
     )
 
 

@@ -78,7 +78,7 @@ def test_a_case_tells_its_memory():
 @pytest.mark.parametrize("case", ["student", "segmentation"])
 def test_ours_is_the_real_loop(case):
     go = cases.Task.paper(TINY).contenders()[case]()
-    with mock.patch.object(batches, "corrupt", wraps=corruption.corrupt) as corrupted:
+    with mock.patch.object(batches.Batches, "corrupt", wraps=corruption.corrupt) as corrupted:
         go(3)
     # the second phase draws a whole pass of the frozen networks ahead
     assert corrupted.call_count == {"student": 3, "segmentation": ahead.Ahead.MOST}[case]

@@ -42,6 +42,7 @@ def test_without_validation(tmp_path):
     table = selection.points(found, "image_auroc")
     assert table.at_validation.isna().all() and table.optimism.tolist() == pytest.approx([4, 0])
     line = selection.summary(found).loc[("method", "image AUROC")]
+    assert selection.summary(curve(TEST), "others").empty
     assert line["best on validation"] == "–" and line["last step"] == "91.5" and line["n"] == 2
 
 
