@@ -116,7 +116,7 @@ DATA, SCORES = {"dataset@monocrystalline"}, {"evaluation@monocrystalline"}
 MAPS = {"maps@monocrystalline"}
 BASELINE, HEADS = {"baseline@monocrystalline"}, {"heads@monocrystalline-distance-0"}
 FIGURES, PRO, EXPLORE = {"figures@monocrystalline"}, {"pro@monocrystalline"}, {"explore"}
-METHOD = {"method"}
+METHOD, CALIBRATION = {"method"}, {"calibration@monocrystalline"}
 NETWORKS = TRAINED | SEGMENTED | HEADS
 ALWAYS = {"check", "site"}  # these read params.yaml as a whole; one checks it, one prints it
 
@@ -132,13 +132,13 @@ ALWAYS = {"check", "site"}  # these read params.yaml as a whole; one checks it, 
         ),
         ("running__checkpoint_seconds", 1, set()),
         ("running__live_log", "tensorboard", set()),
-        ("dataset__image_size", 96, DATA | {"textures", "ablations"}),
+        ("dataset__image_size", 96, DATA | CALIBRATION | {"textures", "ablations"}),
         ("elpv__split_seed", 1, {"elpv@monocrystalline"}),
         ("textures__seed", 1, {"textures"}),
         (
             "teacher__levels",
             [1, 2, 4],
-            NETWORKS | MAPS | BASELINE | EXPLORE | METHOD | {"ablations"},
+            NETWORKS | MAPS | BASELINE | CALIBRATION | EXPLORE | METHOD | {"ablations"},
         ),
         ("augmentation__degrees", 1.0, NETWORKS | EXPLORE | METHOD),
         ("corruption__threshold", 0.6, NETWORKS | EXPLORE | METHOD),
@@ -147,9 +147,14 @@ ALWAYS = {"check", "site"}  # these read params.yaml as a whole; one checks it, 
         ("students__full__steps", 3, {"student@monocrystalline-full-0", "ablations"} | METHOD),
         ("segmentation__gamma", 2.0, SEGMENTED | HEADS | METHOD | {"ablations"}),
         ("heads__distance__l1_weight", 0.5, HEADS | MAPS | SCORES),
-        ("evaluation__top_pixels", 9, SCORES | BASELINE | FIGURES | PRO | EXPLORE | METHOD),
+        (
+            "evaluation__top_pixels",
+            9,
+            SCORES | BASELINE | CALIBRATION | FIGURES | PRO | EXPLORE | METHOD,
+        ),
         ("claims__smallest", 1.0, {"ablations"}),
-        ("claims__resamples", 300, SCORES | BASELINE | {"ablations"}),
+        ("claims__resamples", 300, SCORES | BASELINE | CALIBRATION | {"ablations"}),
+        ("calibration__alpha", [0.2], DATA | CALIBRATION | {"ablations"}),
         ("baseline__bank_size", 99, BASELINE),
         ("figures__examples", 2, FIGURES),
     ],
