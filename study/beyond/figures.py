@@ -42,7 +42,7 @@ def xor(sigma=1.0):
 @_styled
 def sources(profile, count=6):
     """Images of a profile's first category, corrupted by each source; None without images."""
-    settings = params.load(profile)
+    settings = params.load(params.ROOT / profile)
     if not (params.ROOT / settings.dataset.root / settings.categories[0]).is_dir():
         return None
     images = load_category(settings.dataset, settings.categories[0]).training_images()[:count]
