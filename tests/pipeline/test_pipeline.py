@@ -225,7 +225,7 @@ def test_a_comment_makes_nothing_stale(finished):
 
 def test_code_makes_only_its_readers_stale(finished):
     edit(finished / "study/figures/plots.py", "\n\n\n", "\nADDED = 1\n\n\n")
-    readers = FIGURES | PRO | EXPLORE | METHOD | {"ablations", "site"}
+    readers = FIGURES | PRO | EXPLORE | METHOD | CALIBRATION | {"ablations", "site"}
     assert stale_after_sources(finished) == readers
     edit(finished / "lib/losses.py", "\n\n\n", "\nADDED = 1\n\n\n")
     assert stale_after_sources(finished) >= NETWORKS | SCORES | BASELINE
