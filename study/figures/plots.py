@@ -179,7 +179,7 @@ def _map_rows(examples: list[dict], text: str) -> Figure:
         bar = figure.colorbar(picture, axes[-1, column], orientation="horizontal", extend="max")
         bar.locator = plt.MaxNLocator(2)
     for axis, title in zip(axes[0], ("image", "mask", *MAPS), strict=True):
-        axis.set_title(title, fontsize="medium")
+        axis.set_title(title, fontsize="small")
     plt.setp(axes[-1, :2].tolist(), visible=False)
     return figure
 
