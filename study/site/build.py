@@ -42,6 +42,7 @@ NOTEBOOKS = (  # what each kind of notebook answers, in the order to read them
     ("baseline", "the teacher alone: nearest neighbour, Gaussian"),
     ("calibration", "thresholds from good images"),
 )
+BEST = {"combined": "the combination of a Gaussian and both maps (notebook calibration)"}
 ABOUT_PAPER = ("paper", "pro")  # of no use beside somebody's own parts
 
 
@@ -53,6 +54,11 @@ def embedded(value):
 def code(sentence):
     """A sentence whose `names` are set as code."""
     return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(sentence))))
+
+
+def unquoted(name):
+    """A key without the marks of Markdown."""
+    return str(name).strip("`")
 
 
 def defects_found(tables, view):
@@ -81,7 +87,9 @@ def headline(tables):
         "method": level(*found[method]),
         "interval": found[method][1] is not None,
         "best": level(*found[best]),
-        "best_name": plain(best[1]) if best[0] == "none" else f"{plain(best[0])}, {best[1]}",
+        "best_name": BEST.get(best[1], plain(best[1]))
+        if best[0] == "none"
+        else f"{plain(best[0])}, {best[1]}",
         "is_best": best == method,
         "rows": len(found),
     }
@@ -146,7 +154,7 @@ class Site:
 
     def __init__(self, settings, target):
         self.settings, self.target = settings, target
-        self.tables, self.missed = ablations.load_tables(settings), []
+        self.tables, self.missed, self.notes = ablations.load_tables(settings), [], []
         self.notebooks = list(notebooks(results.rendered(settings.study), settings.categories))
         if not paper.quotes(self.tables.test.benchmark):
             self.notebooks = [one for one in self.notebooks if not one[0].startswith(ABOUT_PAPER)]
@@ -227,6 +235,7 @@ class Site:
         checks = evidence.checks(self.facts, found and f"image AUROC {found['method']} %")
         commit = self.templates.globals["commit"]
         target = self.target / "data"
+        beside, differing = paper.quotes(tables.test.benchmark), page.differences(results.ROOT)
         about = (
             "The machine did other work as well, so the minutes are upper bounds. Without the "
             "official code's reference cases, the tests that need them are skipped."
@@ -239,6 +248,12 @@ class Site:
             results=results_table(tables, "Image AUROC on real defects"),
             pixels=pixel_results(tables),
             open=list(not_measured(self.settings, tables)),
+            scale=Markup(markdown(page.scale(differing))) if beside else "",
+            differing=table(differing, "Settings that differ", "", words=unquoted)
+            if beside
+            else None,
+            drawn=not tables.test.real_defects.all(),
+            notes=[f"{one}: {note}" for one, note in self.notes],
             missed=self.missed,
             method=self.method(),
             checks=table(checks, "What a command checks", about, words=str),
@@ -263,6 +278,7 @@ class Site:
         tables, seed = self.tables.only(name), self.settings.seeds[0]
         view = View.load(name, self.settings)
         self.missed.append(missed(view))
+        self.notes += [(name, note) for note in view.held_out.notes]
         gallery.save_sheets(view, self.target / "images")
         self.write(
             f"category-{name}.html",

@@ -44,6 +44,18 @@ def precision(params):
     return ("fp32", "bf16")[pays_bf16()] if asked == "auto" else asked
 
 
+SCALE = {  # keys that say most about the size of a run, in words
+    "dataset.image_size": "image side",
+    "teacher.backbone": "teacher",
+    "students.full.width": "student width",
+    "students.full.steps": "student steps",
+    "students.full.batch_size": "images a step",
+    "segmentation.channels": "segmentation channels",
+    "segmentation.steps": "segmentation steps",
+    "segmentation.batch_size": "images a step",
+}
+
+
 def protocol(params):
     """One paragraph: benchmark, sizes, steps, seeds, device; what is named smoke is no result."""
     student, segmentation = params.students[params.headline], params.segmentation
@@ -76,18 +88,37 @@ def copy_headline_notebooks(params):
     return [path.relative_to(results.ROOT).as_posix() for path in copied]
 
 
+def differences(root=ROOT):
+    """Keys of params.yaml that differ from the paper's profile: `profiles/paper.yaml`, `here`."""
+    yaml, found = YAML(typ="safe", pure=True), []
+    for path in (root / "params.yaml", ROOT / "profiles/paper.yaml"):
+        tree = yaml.load(path.read_text("utf-8"))
+        found.append({k: v for k, v in flat(tree).items() if not k.startswith(NO_RESULT)})
+    here, there = found
+    keys = [key for key in here if key in there and here[key] != there[key]]
+    rows = {f"`{key}`": [str(there[key]), str(here[key])] for key in keys}
+    columns = ["profiles/paper.yaml", "this study"]
+    return pd.DataFrame.from_dict(rows, "index", columns=columns).rename_axis("key")
+
+
+def scale(found):
+    """One sentence on how far the settings are from the paper's; empty where they are equal."""
+    known = {key.strip("`"): row.tolist() for key, row in found.iterrows()}
+    parts = [f"{name} {known[k][1]} ({known[k][0]})" for k, name in SCALE.items() if k in known]
+    if not parts:
+        return ""
+    return (
+        f"This run is not the paper's protocol. Here, with the paper's value in brackets: "
+        f"{', '.join(parts)}. In all, {len(known)} settings differ. So a *no* here does not refute "
+        "the paper."
+    )
+
+
 def budget(root=ROOT):
     """Sections of Markdown: keys of params.yaml that differ from the paper's profile."""
-    yaml, found = YAML(typ="safe", pure=True), []
-    for name in ("params.yaml", "profiles/paper.yaml"):
-        tree = yaml.load((root / name).read_text("utf-8"))
-        found.append({k: v for k, v in flat(tree).items() if not k.startswith(NO_RESULT)})
-    here, paper_keys = found
-    keys = [key for key in here if key in paper_keys and here[key] != paper_keys[key]]
-    rows = [(f"`{key}`", str(paper_keys[key]), str(here[key])) for key in keys]
-    table = pd.DataFrame(rows, columns=["key", "profiles/paper.yaml", "this study"])
+    table = differences(root)
     title = "### Where this study's parameters differ from the paper's"
-    return [title, markdown(table.set_index("key"))] if rows else []
+    return [title, markdown(table)] if len(table) else []
 
 
 def misleading(categories):
