@@ -782,7 +782,7 @@ def params_files():
         "a nested key twice": (replaced("  dpi:", "  dpi: 90\n  dpi:"),
                                no_file + 'found duplicate key "dpi" .* in line 1.*'),
         "code": (text("!!python/object/apply:os.mkdir [ran]"), no_file + ".*python/object/.*"),
-        "malformed": (text(TEXT + "\n  : ["), no_file + ".*line 12.*"),
+        "malformed": (text(TEXT + "\n  : ["), f"{no_file}.*line {TEXT.count(chr(10)) + 2}"),
         "a tab": (replaced("  dpi", "\tdpi"), no_file + r".*cannot start any token .*line 1.*"),
         "a date": (text(TEXT + "\nwhen: 2020-01-01\n"), no_file + "2020.* is a date to YAML; .*"),
         "a list for a key": (text(TEXT + "\n? [a]\n: b\n"), no_file + "keys must be str.*"),
