@@ -59,11 +59,15 @@ def law(rows, fit):
         for name in ("a", "b")
     ]
     at = rows[corner(rows)]
-    guess = float(fit.predict(at.parameters.iloc[:1], at.images.iloc[:1])[0])
+    check = "The cell that is never fitted is not trained yet."
+    if len(at):
+        guess = float(fit.predict(at.parameters.iloc[:1], at.images.iloc[:1])[0])
+        check = (
+            f"In the cell that was never fitted it says {guess:.3f}, and R is {at.R.mean():.3f}."
+        )
     return (
         f"The law R = E + A/N^a + B/D^b ({counts(rows[~beginning(rows)])} with R up to {NEAR}): "
-        f"{'; '.join(told)}. In the cell that was never fitted it says {guess:.3f}, and R is "
-        f"{at.R.mean():.3f}."
+        f"{'; '.join(told)}. {check}"
     )
 
 

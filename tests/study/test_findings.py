@@ -30,6 +30,7 @@ def test_the_law(law):
     assert "28 cells, 84 trainings, 3 seeds" in text and "never fitted it says" in text
     assert findings.parameters(fit).loc["b", "determined"] == "yes"
     assert findings.corner(law).sum() == 3
+    assert "is not trained yet" in findings.law(law[~findings.corner(law)], fit)
 
 
 def test_detection(law):
