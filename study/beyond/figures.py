@@ -97,6 +97,13 @@ def curves(curve, benchmark, heads, metric="image_auroc"):
     return figure
 
 
+def round_ticks(*axes):
+    """1, 2 and 5 times a power of ten on log axes, as plain numbers."""
+    for axis in axes:
+        axis.set(major_locator=plt.LogLocator(subs=(1, 2, 5)), major_formatter="{x:g}")
+        axis.set_minor_locator(plt.NullLocator())
+
+
 @_styled
 def law(rows, fit):
     """R against images seen with the law of each width, and the residuals in percent."""
@@ -109,8 +116,11 @@ def law(rows, fit):
         left.plot(group.images, group.R, ".", c=COLOURS[place % 6], label=f"width {width}")
         residual = 100 * np.log(group.R / fit.predict(group.parameters, group.images))
         right.plot(group.images * 1.04**place, residual, ".", c=COLOURS[place % 6])
-    left.set(xscale="log", yscale="log", xlabel="images seen", ylabel="R, held-out clean images")
-    right.set(xscale="log", xlabel="images seen", ylabel="residual of log R, %")
+    left.set(yscale="log", ylabel="R, held-out clean images (log)")
+    right.set(ylabel="residual of log R, %")
+    for axis in (left, right):
+        axis.set(xscale="log", xlabel="images seen (log)")
+    round_ticks(left.xaxis, left.yaxis, right.xaxis)
     right.axhline(0, color="0.4", lw=0.8)
     left.legend()
     return figure
@@ -123,7 +133,9 @@ def detection(rows, split="test"):
     for place, (width, group) in enumerate(rows.groupby("width")):
         axis.plot(group.R, 100 * group[f"auroc_{split}"], "os^Dv<"[place % 6], ms=4, alpha=0.8,
                   c=COLOURS[place % 6], label=f"width {width}")  # fmt: skip
-    axis.set(xlabel="R: a better student is further left", ylabel="image AUROC, %", xscale="log")
+    axis.set(xlabel="R (log): a better student is further left", ylabel="image AUROC, %")
+    axis.set_xscale("log")
+    round_ticks(axis.xaxis)
     axis.legend()
     return figure
 
