@@ -265,12 +265,9 @@ def test_a_folder_that_dvc_tracks_is_there_in_temporary_experiments(clone):
     assert status == 0 and "Success" in dvc("queue", "status", cwd=clone)[1], said
 
 
-def test_bad_parameters_stop_the_first_stage(finished):
-    change(finished, figures__colour="red")
-    try:
-        status, output = dvc("repro", cwd=finished)
-    finally:
-        git("checkout", "-q", "params.yaml", cwd=finished)
+def test_bad_parameters_stop_the_first_stage(clone):
+    change(clone, figures__colour="red")
+    status, output = dvc("repro", cwd=clone)
     assert status != 0
     assert "params.yaml: unknown key figures.colour" in output
     assert "Running stage 'dataset" not in output
