@@ -305,7 +305,7 @@ function galleryPage(data) {
     for (const key of Object.keys(OUTCOMES)) document.querySelector(`[data-count=${key}]`).textContent = `(${counts[key]})`;
     const words = Object.keys(OUTCOMES).map((key) => `${counts[key]} ${counts[key] === 1 ? OUTCOMES[key] : PLURALS[key]}`).join(", ");
     const default_ = chosen() === null ? ", not chosen by anything: there is no validation split" : cut === chosen() ? ", from validation" : "";
-    find("status").textContent = `${Math.min(shown, listed.length)} of ${listed.length} images shown. At this threshold: ${words}.`;
+    find("status").textContent = `${Math.min(shown, listed.length)} of ${listed.length} images shown. Seed ${seed.value} alone, at this threshold: ${words}.`;
     find("value").textContent = `${exact(cut)}${default_}`;
     slider.setAttribute("aria-valuetext", `${exact(cut)}${default_}: ${words}`);
     find("tops").textContent = `${exact(gallery.top.cosine)} (cosine map), ${exact(gallery.top.segmentation)} (segmentation map)`;
