@@ -8,12 +8,7 @@ import yaml
 from clones import change, copy_of_repository, dvc, git, make_tiny
 from toys import grey, put
 
-PARTS = (
-    "nut",
-    "bolt",
-    "pin",
-    "cap",
-)  # with masks, without, without defects, with masks that vanish
+PARTS = ("nut", "pin")  # with masks, without defects
 
 
 def shade(index):
@@ -34,7 +29,7 @@ def mask():
 
 
 def write_parts(root):
-    """Three categories; only `bolt` has a validation split."""
+    """Two categories; only `pin` has a validation split."""
     for part in PARTS:
         for index in range(4):
             put(root / part / f"train/good/{index:03}.png", shade(index))
@@ -45,8 +40,7 @@ def write_parts(root):
                 put(root / part / f"test/scratch/{index:03}.png", defective())
     for index in range(2):
         put(root / f"nut/ground_truth/scratch/{index:03}_mask.png", mask())
-        put(root / f"bolt/validation/good/{index:03}.png", shade(index + 7))
-        put(root / f"bolt/validation/scratch/{index:03}.png", defective())
+        put(root / f"pin/validation/good/{index:03}.png", shade(index + 7))
 
 
 @pytest.fixture(scope="module")
@@ -92,10 +86,8 @@ def test_each_part_has_the_figures_that_its_folder_allows(parts):
     frame = table(parts)
     assert set(frame.index.levels[0]) == set(PARTS) - {"pin"}
     assert frame.loc["nut"].pixel_ap.notna().all() and frame.image_auroc.notna().all()
-    assert frame.loc["bolt"].pixel_ap.isna().all()
     page = (parts / "reports/parts/README.md").read_text()
     assert "pin: No test image is defective, so there is no figure to report." in page
-    assert "No pixel metrics on parts in bolt" in page
 
 
 def test_a_study_of_good_images_alone_reaches_the_last_stage(parts):

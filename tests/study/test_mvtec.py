@@ -164,7 +164,8 @@ def test_mvtec(name, good, defective):
     test = category.splits == "test"
     assert category.benchmark == "mvtec" and category.images.shape[1:] == (64, 64, 3)
     assert ((~test).sum(), test.sum()) == OFFICIAL_COUNTS[name]
-    assert category.notes == () and category.has_mask.all()
+    assert category.has_mask.all()
+    assert all("resemble a training image" in note for note in category.notes)  # of screw
     assert (category.labels[test] == 0).sum() == good
     assert category.labels.sum() == defective == category.masks.any(axis=(1, 2)).sum()
 

@@ -53,7 +53,7 @@ def test_an_item_leaves_rows_a_curve_losses_and_a_figure(arguments, tmp_path, mo
     assert last.pixel_ap == rows.pixel_ap[1] and last.iap == rows.iap[1]
     assert (out / "maps-nut-full-0.png").stat().st_size and (out / "losses-nut-full-0.csv").exists()
     assert (out / "curve.png").stat().st_size
-    assert "2 student steps of 2 images" in (out / "README.md").read_text("utf-8")
+    assert "student: 2 steps of 2 images" in (out / "README.md").read_text("utf-8")
 
 
 def test_it_stops_by_itself(arguments, tmp_path, capsys):
