@@ -8,7 +8,6 @@ are written, so a run that is cut off loses one item. `--set` changes keys of th
 """
 
 import argparse
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -24,8 +23,9 @@ from lib.anomaly_map import image_score
 from lib.devices import device_name
 from lib.inference import anomaly_maps, make_teacher
 from lib.networks import DeSTSeg
-from lib.training import Keeper, train_segmentation, train_student
+from lib.training import train_segmentation, train_student
 from study import params
+from study.beyond.run import Look, commit
 from study.data.mvtec import load_category
 from study.data.textures import load_textures
 from study.figures import plots
@@ -40,24 +40,17 @@ class OutOfTime(Exception):
     """The next step would end after the given number of seconds."""
 
 
-class Watch(Keeper):
-    """Stops a training at `deadline`, and calls `look(step)` at `points` equidistant steps."""
+class Watch(Look):
+    """A `Look` that stops the training at `deadline`."""
 
     def __init__(self, deadline, points=0, look=None):
-        self.deadline, self.points, self.look = deadline, points, look
-
-    def begin(self, settings, parts):
-        every = settings.steps / self.points if self.points else settings.steps + 1
-        self.due = {round(every * k) for k in range(1, self.points + 1)}
-        return super().begin(settings, parts)
+        super().__init__(points, look)
+        self.deadline = deadline
 
     def after(self, step, history, parts):
         if time.monotonic() > self.deadline:
             raise OutOfTime
-        if step in self.due:
-            network = parts["network"].eval()
-            self.look(step, network)
-            network.train()
+        super().after(step, history, parts)
 
 
 def order(settings: params.Params) -> Iterator[tuple[str, str, int]]:
@@ -195,13 +188,6 @@ def curve_figure(curve):
     grid.set_axis_labels("step", "test score, in percent")
     grid.set_titles(row_template="{row_name}", col_template="{col_name}")
     return grid.figure
-
-
-def commit() -> str:
-    """The commit that runs, marked where the working tree differs from it."""
-    command = ["git", "-C", str(params.ROOT), "describe", "--always", "--dirty", "--abbrev=12"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return done.stdout.strip() or "unknown"
 
 
 def page(settings, rows, curve=False) -> str:

@@ -59,10 +59,8 @@ class Calibrated:
     def __init__(self, held_out, maps, settings):
         """maps: of `load_maps`."""
         self.held_out, self.settings, self.known = held_out, settings, held_out.calibrates()
-        self.problem, self.alpha = (
-            conformal.shortage(self.known.sum(), settings),
-            settings.calibration.alpha[0],
-        )
+        self.problem = conformal.shortage(self.known.sum(), settings)
+        self.alpha = settings.calibration.alpha[0]
         self.maps, self.scores, self.largest = {} if self.problem else maps, {}, {}
         for kind, by_seed in self.maps.items():
             size = held_out.images.shape[1]

@@ -56,11 +56,6 @@ def code(sentence):
     return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(sentence))))
 
 
-def unquoted(name):
-    """A key without the marks of Markdown."""
-    return str(name).strip("`")
-
-
 def defects_found(tables, view):
     """The table by type of defect; None without good or defective test images."""
     settings = view.settings
@@ -249,9 +244,7 @@ class Site:
             pixels=pixel_results(tables),
             open=list(not_measured(self.settings, tables)),
             scale=Markup(markdown(page.scale(differing))) if beside else "",
-            differing=table(differing, "Settings that differ", "", words=unquoted)
-            if beside
-            else None,
+            differing=table(differing, "Settings that differ", "", words=str) if beside else None,
             drawn=not tables.test.real_defects.all(),
             notes=[f"{one}: {note}" for one, note in self.notes],
             missed=self.missed,

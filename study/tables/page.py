@@ -49,10 +49,10 @@ SCALE = {  # keys that say most about the size of a run, in words
     "teacher.backbone": "teacher",
     "students.full.width": "student width",
     "students.full.steps": "student steps",
-    "students.full.batch_size": "images a step",
+    "students.full.batch_size": "images a student step",
     "segmentation.channels": "segmentation channels",
     "segmentation.steps": "segmentation steps",
-    "segmentation.batch_size": "images a step",
+    "segmentation.batch_size": "images a segmentation step",
 }
 
 
@@ -96,19 +96,19 @@ def differences(root=ROOT):
         found.append({k: v for k, v in flat(tree).items() if not k.startswith(NO_RESULT)})
     here, there = found
     keys = [key for key in here if key in there and here[key] != there[key]]
-    rows = {f"`{key}`": [str(there[key]), str(here[key])] for key in keys}
+    rows = {key: [str(there[key]), str(here[key])] for key in keys}
     columns = ["profiles/paper.yaml", "this study"]
     return pd.DataFrame.from_dict(rows, "index", columns=columns).rename_axis("key")
 
 
 def scale(found):
     """One sentence on how far the settings are from the paper's; empty where they are equal."""
-    known = {key.strip("`"): row.tolist() for key, row in found.iterrows()}
+    known = dict(zip(found.index, found.to_numpy(), strict=True))
     parts = [f"{name} {known[k][1]} ({known[k][0]})" for k, name in SCALE.items() if k in known]
     if not parts:
         return ""
     return (
-        f"This run is not the paper's protocol. Here, with the paper's value in brackets: "
+        "This run is not the paper's protocol. Here, with the paper's value in brackets: "
         f"{', '.join(parts)}. In all, {len(known)} settings differ. So a *no* here does not refute "
         "the paper."
     )
@@ -116,7 +116,7 @@ def scale(found):
 
 def budget(root=ROOT):
     """Sections of Markdown: keys of params.yaml that differ from the paper's profile."""
-    table = differences(root)
+    table = differences(root).rename(index="`{}`".format)
     title = "### Where this study's parameters differ from the paper's"
     return [title, markdown(table)] if len(table) else []
 
