@@ -234,7 +234,7 @@ class Run:
 
     def ensembles(self, category, name, head):
         """Score the mean of the seeds' maps, once every seed is there."""
-        seeds = self.settings.seeds
+        seeds = self.settings.head_seeds
         paths = [self.folder / "maps" / category / f"{name}-{head}-{seed}.npy" for seed in seeds]
         if self.table.has(category, name, head, "all") or not all(p.exists() for p in paths):
             return
@@ -249,14 +249,17 @@ class Run:
 def order(settings, only, seeds=None):
     """(category, seed, student, heads): seeds outermost, so that a cut leaves whole comparisons.
 
+    Every row takes `head_seeds`; the method and the bumps, whose figures spread most, all `seeds`.
     only: heads of the headline student, and other students; empty for all.
     """
     headline, others = settings.headline, [s for s in settings.students if s != settings.headline]
+    many = {"method"} | {h for h in settings.heads if settings.head(h).activation == "bump"}
     for seed, category in product(seeds or settings.seeds, settings.categories):
-        heads = ["method", *settings.heads]
+        few = seed in settings.head_seeds
+        heads = [h for h in ("method", *settings.heads) if few or h in many]
         yield category, seed, headline, [h for h in heads if not only or h in only]
         for name in others:
-            yield category, seed, name, ["method"] * (not only or name in only)
+            yield category, seed, name, ["method"] * (few and (not only or name in only))
 
 
 @cache

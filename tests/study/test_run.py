@@ -102,5 +102,11 @@ def test_seeds_are_outermost():
     settings = params.load(params.ROOT / "profiles/beyond.yaml")
     found = [(seed, name) for _, seed, name, _ in run.order(settings, set())]
     assert [seed for seed, _ in found] == sorted(seed for seed, _ in found)
-    only = [heads for *_, heads in run.order(settings, {"bump_1", "noise_2"}) if heads]
-    assert only == [["bump_1"], ["method"]] * len(settings.seeds)
+
+
+def test_bumps_take_every_seed_and_the_others_those_of_the_heads():
+    settings = params.load(params.ROOT / "profiles/beyond.yaml")
+    only = [heads for *_, heads in run.order(settings, {"bump_1", "dice", "noise_2"}) if heads]
+    few, more = len(settings.head_seeds), len(settings.seeds) - len(settings.head_seeds)
+    assert few and more
+    assert only == [["bump_1", "dice"], ["method"]] * few + [["bump_1"]] * more
