@@ -4,6 +4,8 @@ A difference is paired by seed and by image. It is in points. Only image AUROC o
 an interval over images, as the run keeps the score of each image and not its map.
 """
 
+from collections import Counter
+
 import numpy as np
 import pandas as pd
 
@@ -111,11 +113,17 @@ def said(found):
 
 
 def chosen_on_validation(rows, heads, benchmark, metric="image_auroc", kind="segmentation"):
-    """(head, {head: mean validation figure in percent}); heads without every seed do not count."""
+    """(head, {head: mean validation figure in percent}) over the seeds that most heads have.
+
+    A head that lacks one of them does not count.
+    """
     where = {"map": kind, "split": "validation", "benchmark": benchmark}
     found = {head: values(rows, head, metric, **where) for head in heads}
-    most = max((len(one) for one in found.values()), default=0)
-    means = {h: float(np.mean([*v.values()])) for h, v in found.items() if v and len(v) == most}
+    sets = Counter(frozenset(one) for one in found.values() if one)
+    keys = max(sets, key=lambda one: (sets[one], len(one)), default=frozenset())
+    means = {
+        h: float(np.mean([v[k] for k in keys])) for h, v in found.items() if keys <= {*v} and v
+    }
     return (max(means, key=means.get) if means else None), means
 
 

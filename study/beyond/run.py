@@ -234,7 +234,8 @@ class Run:
 
     def ensembles(self, category, name, head):
         """Score the mean of the seeds' maps, once every seed is there."""
-        seeds = self.settings.head_seeds
+        plan = order(self.settings, set())
+        seeds = [seed for c, seed, s, heads in plan if (c, s) == (category, name) and head in heads]
         paths = [self.folder / "maps" / category / f"{name}-{head}-{seed}.npy" for seed in seeds]
         if self.table.has(category, name, head, "all") or not all(p.exists() for p in paths):
             return

@@ -65,6 +65,15 @@ def test_the_choice_is_made_on_validation(rows, tmp_path, monkeypatch):
     )
 
 
+def test_the_choice_takes_the_seeds_that_most_heads_have(rows):
+    more = rows[rows["head"] == "method"].assign(seed="9", image_auroc=0.0)
+    few = rows[(rows["head"] == "lucky") & (rows.seed == rows.seed.min())].assign(head="once")
+    heads = ["method", "lucky", "good", "once"]
+    _, means = comparisons.chosen_on_validation(pd.concat([rows, more, few]), heads, "toys")
+    assert means == comparisons.chosen_on_validation(rows, heads, "toys")[1]
+    assert set(means) == {"method", "lucky", "good"}
+
+
 def test_a_table_that_does_not_exist(tmp_path):
     empty = comparisons.load("variants", tmp_path)
     assert empty.empty
