@@ -15,7 +15,7 @@ from study.tables.format import counted, signed
 
 PROFILE = params.ROOT / "profiles/beyond.yaml"
 CORRUPTIONS = ["darken", "cutpaste", "scar", "mixed", "darken_both/method", "mixed_both/method"]
-BUMPS = ["bump_half", "bump_1", "bump_3", "bump_1_fast"]
+BUMPS = ["bump_1", "bump_3", "bump_10"]
 CHEAP = ["noise_2/method", "noise_4/method", "hard_mining/method", "dice", "small_steps"]
 AVERAGES = ["method", "ema", "constant", "constant_ema"]
 BENCHMARK = "elpv"
