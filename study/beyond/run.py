@@ -222,7 +222,9 @@ class Run:
         facts = {"name": held.names, "split": held.splits, "kind": held.kinds}
         facts |= {"label": held.labels}
         before = pd.read_csv(path) if path.exists() else pd.DataFrame(facts)
-        before.assign(**scores).to_csv(path, index=False, float_format="%.6g")
+        others = before.drop(columns=scores, errors="ignore")
+        both = pd.concat([others, pd.DataFrame(scores)], axis=1)
+        both.to_csv(path, index=False, float_format="%.6g")
         self.table.add(rows)
         best = next(r for r in rows if r["split"] == "test" and r["map"] == "segmentation")
         print(f"{item} test image AUROC {best['image_auroc']:.4f}", flush=True)
