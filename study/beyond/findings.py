@@ -3,7 +3,7 @@
 import pandas as pd
 
 from study.beyond import scaling
-from study.beyond.cells import IMAGES, LADDER_IMAGES, TEACHERS, WIDTHS
+from study.beyond.cells import IMAGES, LADDER_IMAGES, LADDER_WIDTHS, SEEDS, TEACHERS, WIDTHS
 from study.beyond.comparisons import missing
 from study.tables.format import counted, listed
 
@@ -14,8 +14,9 @@ def split(rows):
     """(cells of the law, cells of the teachers' ladder); the ladder shares Lite0's cells."""
     if "R" not in rows:
         return rows, rows
-    one = rows[(rows.teacher == "lite0") & rows.images.isin(IMAGES) & rows.width.isin(WIDTHS)]
-    return one, rows[rows.images == LADDER_IMAGES]
+    grid = rows.images.isin(IMAGES) & rows.width.isin(WIDTHS) & rows.seed.astype(int).isin(SEEDS)
+    one = rows[(rows.teacher == "lite0") & grid]
+    return one, rows[(rows.images == LADDER_IMAGES) & rows.width.isin(LADDER_WIDTHS)]
 
 
 def corner(law):

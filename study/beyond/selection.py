@@ -138,7 +138,7 @@ def answer(curve, benchmark, metric="image_auroc", head="method"):
     mean, interval, count = optimism(table)
     over = f" {brackets(interval)} over {counted(count, 'seed')}" if interval else " (one seed)"
     label = METRICS[metric].label
-    text = f"{label}, `{head}`: the best of {table.points.iloc[0]} points on test is "
-    text += f"{signed(mean)} points above the last step{over}"
+    text = f"{label[0].upper()}{label[1:]}, `{head}`: the best of {table.points.iloc[0]} points on "
+    text += f"test is {signed(mean)} points above the last step{over}"
     more = explained(mean, metric)
     return f"{text}; {more}." if more else f"{text}."

@@ -49,8 +49,10 @@ def test_the_ladder(law):
     text = findings.ladder(pd.DataFrame(rows), 50)
     assert "width 8 -10.0 [-10.0, -10.0], an arch" in text
     assert "Not measured: `lite0_noise_10`, `random`, `resnet18_tv` and `resnet18_a1`." in text
-    few, ladder = findings.split(law)
+    other = law[law.images == LADDER_IMAGES].iloc[:2].assign(width=[8, 40], seed="4")
+    few, ladder = findings.split(pd.concat([law, other]))
     assert len(few) == len(law) and set(ladder.images) == {LADDER_IMAGES}
+    assert 40 not in set(ladder.width) and "4" in set(ladder.seed.astype(str))
     assert findings.ladder(ladder, 50).startswith("Not measured: the ladder of teachers.")
 
 
