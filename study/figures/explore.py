@@ -22,6 +22,7 @@ from study.figures import plots
 from study.scoring.scores import full_size
 
 STRIDES = (4, 8, 16)
+SINGLE = {"true positive": "hit", "false positive": "false alarm", "false negative": "miss"}
 show = partial(plots.show, interpolation="nearest")  # features keep their pixels
 
 
@@ -152,4 +153,42 @@ def scored(image, mask, found: Stages, top_pixels: int) -> Figure:
         axis.contour(top, [0.5], colors=[plots.COLOURS[3]], linewidths=1)
         score = image_score(torch.from_numpy(full), top_pixels).item()
         axis.set_title(f"{kind} map\nmean of the top {top_pixels}: {score:.3f}")
+    return figure
+
+
+@plt.rc_context(plots.STYLE)
+def overview(model, view, seed) -> Figure:
+    """A hit, a false alarm and a miss as rows, the stages of the method as columns.
+
+    Each is the test image of its outcome whose score lies nearest to the threshold; without a
+    threshold, they are those of `View.examples`.
+    """
+    found = sorted(view.examples(seed, 1), key=lambda one: one["outcome"], reverse=True)
+    examples = [one for one in found if one["outcome"] != "true negative"] or found
+    images = np.stack([one["image"] for one in examples]) / 255
+    seen, cut = stages(model, images), view.cut(view.scores(seed, "segmentation"))
+    features = [colours(pair) for pair in zip(seen.teacher[1], seen.student[1], strict=True)]
+    teacher, student = zip(*features, strict=True)
+    distances = zip(STRIDES, seen.distances, strict=True)
+    columns = {
+        "image": images,
+        "frozen teacher:\nfeatures": teacher,
+        "trained student:\nfeatures": student,
+        **{f"distance,\nstride {stride}": level.numpy() for stride, level in distances},
+        "product:\ncosine map": seen.cosine,
+        "segmentation\nnetwork: map": seen.segmentation,
+    }
+    size = (12, 1.4 * len(examples) + 0.4)
+    figure, axes = plt.subplots(len(examples), len(columns), figsize=size, squeeze=False)
+    for column, (title, pictures) in zip(axes.T, columns.items(), strict=True):
+        column[0].set_title(title)
+        for axis, picture in zip(column, pictures, strict=True):
+            scale = {"cmap": "cividis", "vmin": 0, "vmax": np.quantile(pictures, 0.995)}
+            show(axis, picture, **scale if picture.ndim == 2 else {})
+    for axis, one in zip(axes[:, 0], examples, strict=True):
+        outcome = SINGLE.get(one["outcome"], one["outcome"])
+        against = "" if cut is None else f"\nthreshold {cut:.3f}"
+        axis.set_ylabel(f"{outcome}\nscore {one['score']:.3f}{against}", **plots.ROW_LABEL)
+        if one["mask"] is not None and one["mask"].any():
+            axis.contour(one["mask"], [0.5], colors=[plots.COLOURS[1]], linewidths=0.8)
     return figure

@@ -24,16 +24,17 @@ def page(settings, folder):
     site = build.Site(settings, folder)
     (folder / "images").mkdir(parents=True, exist_ok=True)
     tables = site.tables
-    found = build.headline(tables)
-    checks = evidence.checks(site.facts, found and f"image AUROC {found['method']} %")
+    answered = site.answered(tables)
+    found = build.headline(tables, answered["answers"])
+    checks = evidence.checks(site.facts, found and f"image AUROC {found['level']} %")
     html = site.templates.get_template("paper-pdf.html").render(
         up="", page="pdf",
         headline=found,
-        **site.answered(tables),
+        **answered,
         results=results_table(tables, "Image AUROC on real defects"),
         pixels=pixel_results(tables),
         open=list(build.not_measured(settings, tables)),
-        method=site.method(),
+        overview=site.method(),
         outcomes=[picture(settings, name) for name in settings.categories[:2]],
         checks=table(checks, "What a command checks", "", words=str),
         deviations=len(paper.deviations()),

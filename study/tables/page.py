@@ -169,7 +169,7 @@ def text(params, tables, notebooks, details=()):
                 ),
                 *alarms.sections(params.categories),
                 "## The paper's questions, answered here",
-                claims.rule(params.claims),
+                claims.rule(params.claims, found),
                 markdown(claims.table(found)) if found else "No question can be answered.",
                 *paper.sections(tables.test, answers.paper_figures(tables.test)),
                 *(budget() if paper.applies(tables.test) else []),
