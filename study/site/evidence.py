@@ -16,7 +16,7 @@ CODE = ("lib", "study", "notebooks", "paper", "dvc.yaml")
 ABOUT = {  # of each table to download
     "ablations": "test rows: a row for each category, student, map and seed",
     "validation": "the same rows on validation",
-    "baseline": "the nearest-neighbour baseline, both splits",
+    "baseline": "the teacher alone, and the combination, both splits",
     "claims": "every comparison with its intervals and answer",
     "records": "all rows of the three tables above in one, with study, commit and split",
 }
