@@ -11,13 +11,12 @@ is asked only where there is a run.md, so the bytes of an unrecorded run depend 
 import json
 import re
 import shutil
+from pathlib import Path
 
-import matplotlib.pyplot as plt
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from study import leftovers, params, results
-from study.figures.architecture import architecture
 from study.params import ROOT
 from study.scoring.view import View
 from study.site import evidence, gallery
@@ -214,16 +213,11 @@ class Site:
             (self.target / "notebooks" / f"{name}.ipynb").write_text(bare(path), encoding="utf-8")
 
     def method(self):
-        """Draw the architecture; returns whether `explore` left images on their way through it."""
-        folder = self.target / "images"
-        with plt.rc_context({"svg.hashsalt": "destseg"}):  # else its ids differ each time
-            figure = architecture()
-            figure.savefig(folder / "architecture.svg", metadata={"Date": None})
-            plt.close(figure)
-        overview = self.reports / "figures" / "overview.png"
-        if there := overview.exists():
-            shutil.copyfile(overview, folder / overview.name)
-        return there
+        """Copy both figures of the method; returns whether `explore` left the one with images."""
+        figures = ROOT / "docs" / "architecture.svg", self.reports / "figures" / "overview.png"
+        for path in filter(Path.exists, figures):
+            shutil.copyfile(path, self.target / "images" / path.name)
+        return figures[1].exists()
 
     def index(self):
         tables = self.tables
