@@ -43,6 +43,10 @@ NOTEBOOKS = (  # what each kind of notebook answers, in the order to read them
 )
 ABOUT_PAPER = ("paper", "pro")  # of no use beside somebody's own parts
 GUIDES = ("rerun", "log")  # of docs/, likewise
+CHECKED = (
+    "The machine did other work as well, so the minutes are upper bounds. Without the official "
+    "code's reference cases, the tests that need them are skipped."
+)
 
 
 def embedded(value):
@@ -150,8 +154,8 @@ class Site:
             loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined,
             trim_blocks=True, lstrip_blocks=True,
         )  # fmt: skip
-        self.templates.filters |= {"signed": signed, "brackets": brackets}
-        self.templates.filters |= {"plain": plain, "embedded": embedded, "code": code}
+        filters = (signed, brackets, plain, embedded, code)
+        self.templates.filters |= {one.__name__: one for one in filters}
         self.templates.globals |= {
             "study": settings.study,
             "smoke": protocol.startswith(page.SMOKE),
@@ -202,13 +206,10 @@ class Site:
         known = [name for name, _, _ in self.notebooks]
         for place, (name, path, _) in enumerate(self.notebooks):
             title, body = notebook(path, known)
-            around = {
-                "previous": known[place - 1] if place else None,
-                "following": known[place + 1] if place + 1 < len(known) else None,
-            }
+            before, _, after = [None, *known, None][place : place + 3]
             self.write(
                 f"notebooks/{name}.html", "notebook.html", name=name, title=title,
-                body=Markup(body), contents=contents(body), **around,
+                body=Markup(body), contents=contents(body), previous=before, following=after,
             )  # fmt: skip
             (self.target / "notebooks" / f"{name}.ipynb").write_text(bare(path), encoding="utf-8")
 
@@ -219,49 +220,43 @@ class Site:
             shutil.copyfile(path, self.target / "images" / path.name)
         return figures[1].exists()
 
-    def index(self):
-        tables = self.tables
-        answered = self.answered(tables)
-        found = headline(tables, answered["answers"])
-        checks = evidence.checks(self.facts, found and f"image AUROC {found['level']} %")
-        commit = self.templates.globals["commit"]
-        target = self.target / "data"
-        beside, differing = paper.quotes(tables.test.benchmark), page.differences(results.ROOT)
-        about = (
-            "The machine did other work as well, so the minutes are upper bounds. Without the "
-            "official code's reference cases, the tests that need them are skipped."
-        )
-        self.write(
-            "index.html",
-            "index.html",
-            headline=found,
-            **answered,
-            results=results_table(tables, "Image AUROC on real defects"),
-            pixels=pixel_results(tables),
-            open=list(not_measured(self.settings, tables)),
-            scale=Markup(markdown(page.scale(differing))) if beside else "",
-            differing=table(differing, "Settings that differ", "", words=str) if beside else None,
-            drawn=not tables.test.real_defects.all(),
-            notes=[f"{one}: {note}" for one, note in self.notes],
-            missed=self.missed,
-            overview=self.method(),
-            checks=table(checks, "What a command checks", about, words=str),
-            deviations=table(
-                paper.deviations(), "Paper, official code and this study", "", words=str
-            ),
-            citation=evidence.citation(),
-            downloads=evidence.downloads(tables, self.settings.study, commit, self.reports, target),
-            facts=self.facts,
-        )
-
-    def answered(self, tables):
-        """What the templates say of claims: the answers, the rule, what the numbers are of."""
+    def numbers(self, tables):
+        """The rows of a study or a category: answers, the rule, tables, what the numbers are of."""
         found = list(claims.answers(tables, self.settings.claims.smallest))
         return {
             "answers": found,
             "rule": Markup(markdown(claims.rule(self.settings.claims, found))),
             "about": benchmark_line(ablations.real(tables.test)),
+            "results": results_table(tables, "Image AUROC on real defects"),
+            "pixels": pixel_results(tables),
         }
+
+    def front(self):
+        """What the first page and the PDF tell."""
+        numbers, deviations = self.numbers(self.tables), paper.deviations()
+        found = headline(self.tables, numbers["answers"])
+        checks = evidence.checks(self.facts, found and f"image AUROC {found['level']} %")
+        return numbers | {
+            "headline": found,
+            "overview": self.method(),
+            "open": list(not_measured(self.settings, self.tables)),
+            "checks": table(checks, "What a command checks", CHECKED, words=str),
+            "deviations": table(deviations, "Paper, official code and this study", "", words=str),
+            "citation": evidence.citation(),
+        }
+
+    def index(self):
+        tables, differing = self.tables, page.differences(results.ROOT)
+        beside, commit = (self.templates.globals[key] for key in ("quotes_paper", "commit"))
+        rows = (tables, self.settings.study, commit, self.reports, self.target / "data")
+        self.write(
+            "index.html", "index.html", **self.front(),
+            scale=Markup(markdown(page.scale(differing))) if beside else "",
+            differing=table(differing, "Settings that differ", "", words=str) if beside else None,
+            drawn=not tables.test.real_defects.all(),
+            notes=[f"{one}: {note}" for one, note in self.notes],
+            missed=self.missed, downloads=evidence.downloads(*rows), facts=self.facts,
+        )  # fmt: skip
 
     def category(self, name):
         """A category's page and sheets; returns what the gallery needs of it."""
@@ -271,18 +266,11 @@ class Site:
         self.notes += [(name, note) for note in view.held_out.notes]
         gallery.save_sheets(view, self.target / "images")
         self.write(
-            f"category-{name}.html",
-            "category.html",
-            name=name,
-            notes=view.held_out.notes,
-            missing=list(ablations.missing(tables)),
-            **self.answered(tables),
-            results=results_table(tables, "Image AUROC on real defects"),
-            pixels=pixel_results(tables),
-            defects=defects_found(tables, view),
-            missed=self.missed[-1],
+            f"category-{name}.html", "category.html", name=name, **self.numbers(tables),
+            notes=view.held_out.notes, missing=list(ablations.missing(tables)),
+            defects=defects_found(tables, view), missed=self.missed[-1],
             charts=list(gallery.charts(view, seed)),
-        )
+        )  # fmt: skip
         return gallery.facts(view)
 
     def record(self):

@@ -9,7 +9,7 @@ import pandas as pd
 from ruamel.yaml import YAML
 
 from study.params import ROOT
-from study.tables import ablations
+from study.tables import paper
 
 CHECKS = ROOT / "study" / "site" / "templates" / "checks.csv"
 CODE = ("lib", "study", "notebooks", "paper", "dvc.yaml")
@@ -91,7 +91,7 @@ def records(tables, study, commit):
     """All rows of test, validation and baseline in one flat table."""
     frames = {"test": tables.test, "validation": tables.validation}
     parts = [frame.assign(split=split) for split, frame in frames.items()]
-    flat = ablations.together(*parts, tables.baseline).assign(study=study, commit=commit or "")
+    flat = paper.together(*parts, tables.baseline).assign(study=study, commit=commit or "")
     first = ["study", "commit", "split"]
     return flat[first + [name for name in flat if name not in first]]
 

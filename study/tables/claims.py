@@ -175,7 +175,7 @@ def answer(scores, comparison, smallest):
 
 def claims(tables):
     """The questions that these tables can answer."""
-    frame, student = _frame(tables), tables.student
+    frame, student = tables.tested, tables.student
     there = set(frame[["student", "map"]].itertuples(index=False, name=None))
     method = (student, "segmentation")
 
@@ -212,15 +212,9 @@ def claims(tables):
             yield claim._replace(comparisons=compared)
 
 
-def _frame(tables):
-    """Test rows of networks and baseline."""
-    nearest = tables.baseline[tables.baseline.split == "test"]
-    return pd.concat([part for part in (tables.test, nearest) if len(part)] or [tables.test])
-
-
 def answers(tables, smallest):
     """Every claim as a dict: key, question, answers, those on the method itself first, verdict."""
-    scores = [Scores(_frame(tables), metric, tables.draws) for metric in ANSWERED]
+    scores = [Scores(tables.tested, metric, tables.draws) for metric in ANSWERED]
     for claim in claims(tables):
         found = [answer(s, one, smallest) for one in claim.comparisons for s in scores]
         found = [one for one in found if one]
@@ -286,7 +280,7 @@ def numbers(answers):
 
 def reached(tables, row, metric="image_auroc"):
     """(mean, interval over seeds, interval over images) of a row in percent, or None."""
-    found = Scores(_frame(tables), metric, tables.draws).estimate(row)
+    found = Scores(tables.tested, metric, tables.draws).estimate(row)
     if found is None:
         return None
     means = [*found[0].values()]
