@@ -102,23 +102,15 @@ def colours(rows):
     ]
 
 
-@plt.rc_context(plots.STYLE)
 def features(rows: dict) -> Figure:
     """A row for each {label: (image (S, S, C), its three feature levels (C, h, w))}, teacher first.
 
     Colours are shared by the rows of a level, not by the levels.
     """
-    figure, axes = plt.subplots(len(rows), 4, figsize=(6.6, 1.35 * len(rows)), squeeze=False)
-    pictures = zip(*(colours(level) for level in zip(*(f for _, f in rows.values()), strict=True)),
-                   strict=True)  # fmt: skip
-    for row, (label, (image, _)), found in zip(axes, rows.items(), pictures, strict=True):
-        for axis, picture in zip(row, (image, *found), strict=True):
-            show(axis, picture)
-        row[0].set_ylabel(label, rotation=0, ha="right", va="center")
-    titles = ("image", *(f"level {i} (stride {s})" for i, s in enumerate(STRIDES, start=1)))
-    for axis, title in zip(axes[0], titles, strict=True):
-        axis.set_title(title)
-    return figure
+    images, levels = zip(*rows.values(), strict=True)
+    titles = (f"level {i} (stride {stride})" for i, stride in enumerate(STRIDES, start=1))
+    pictures = map(colours, zip(*levels, strict=True))
+    return plots.side_by_side({"image": images} | dict(zip(titles, pictures, strict=True)), rows)
 
 
 @plt.rc_context(plots.STYLE)
@@ -156,39 +148,27 @@ def scored(image, mask, found: Stages, top_pixels: int) -> Figure:
     return figure
 
 
-@plt.rc_context(plots.STYLE)
 def overview(model, view, seed) -> Figure:
     """A hit, a false alarm and a miss as rows, the stages of the method as columns.
 
     Each is the test image of its outcome whose score lies nearest to the threshold; without a
     threshold, they are those of `View.examples`.
     """
-    found = sorted(view.examples(seed, 1), key=lambda one: one["outcome"], reverse=True)
-    examples = [one for one in found if one["outcome"] != "true negative"] or found
+    found = {one["outcome"]: one for one in view.examples(seed, 1)}
+    examples = [found[one] for one in SINGLE if one in found] or [*found.values()]
     images = np.stack([one["image"] for one in examples]) / 255
     seen, cut = stages(model, images), view.cut(view.scores(seed, "segmentation"))
     features = [colours(pair) for pair in zip(seen.teacher[1], seen.student[1], strict=True)]
     teacher, student = zip(*features, strict=True)
     distances = zip(STRIDES, seen.distances, strict=True)
-    columns = {
-        "image": images,
-        "frozen teacher:\nfeatures": teacher,
-        "trained student:\nfeatures": student,
+    maps = {
         **{f"distance,\nstride {stride}": level.numpy() for stride, level in distances},
         "product:\ncosine map": seen.cosine,
         "segmentation\nnetwork: map": seen.segmentation,
     }
-    size = (12, 1.4 * len(examples) + 0.4)
-    figure, axes = plt.subplots(len(examples), len(columns), figsize=size, squeeze=False)
-    for column, (title, pictures) in zip(axes.T, columns.items(), strict=True):
-        column[0].set_title(title)
-        for axis, picture in zip(column, pictures, strict=True):
-            scale = {"cmap": "cividis", "vmin": 0, "vmax": np.quantile(pictures, 0.995)}
-            show(axis, picture, **scale if picture.ndim == 2 else {})
-    for axis, one in zip(axes[:, 0], examples, strict=True):
-        outcome = SINGLE.get(one["outcome"], one["outcome"])
-        against = "" if cut is None else f"\nthreshold {cut:.3f}"
-        axis.set_ylabel(f"{outcome}\nscore {one['score']:.3f}{against}", **plots.ROW_LABEL)
-        if one["mask"] is not None and one["mask"].any():
-            axis.contour(one["mask"], [0.5], colors=[plots.COLOURS[1]], linewidths=0.8)
-    return figure
+    columns = {"image": images, "frozen teacher:\nfeatures": teacher}
+    columns |= {"trained student:\nfeatures": student} | maps
+    against = "" if cut is None else f"\nthreshold {cut:.3f}"
+    labels = [f"{SINGLE.get(one['outcome'], one['outcome'])}\nscore {one['score']:.3f}{against}"
+              for one in examples]  # fmt: skip
+    return plots.side_by_side(columns, labels, [one["mask"] for one in examples], maps)
