@@ -5,10 +5,8 @@ features of a level and used for every row of that level, become red, green and 
 are equal features.
 """
 
-from functools import partial
 from typing import NamedTuple
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
@@ -23,7 +21,6 @@ from study.scoring.scores import full_size
 
 STRIDES = (4, 8, 16)
 SINGLE = {"true positive": "hit", "false positive": "false alarm", "false negative": "miss"}
-show = partial(plots.show, interpolation="nearest")  # features keep their pixels
 
 
 class Stages(NamedTuple):
@@ -113,38 +110,26 @@ def features(rows: dict) -> Figure:
     return plots.side_by_side({"image": images} | dict(zip(titles, pictures, strict=True)), rows)
 
 
-@plt.rc_context(plots.STYLE)
 def distances(image, found: Stages) -> Figure:
     """Image, cosine distance of each level, each to its own scale, and their product."""
-    figure, (axes,) = plt.subplots(1, 5, figsize=(8.6, 2.1), squeeze=False)
-    show(axes[0], image)
-    axes[0].set_title("image")
-    maps = [*(level[0].numpy() for level in found.distances), found.cosine[0]]
-    names = [*(f"level {i + 1}" for i in range(3)), "product: cosine map"]
-    for axis, picture, name in zip(axes[1:], maps, names, strict=True):
-        drawn = show(axis, picture, cmap="cividis", vmin=0, vmax=picture.max())
-        axis.set_title(f"{name}\n{picture.shape[0]}x{picture.shape[1]}")
-        figure.colorbar(drawn, ax=axis, orientation="horizontal", shrink=0.9, pad=0.03,
-                        ticks=plt.MaxNLocator(2))  # fmt: skip
-    return figure
+    maps = {f"level {i + 1}": level.numpy() for i, level in enumerate(found.distances)}
+    maps["product: cosine map"] = found.cosine
+    maps = {f"{name}\n{level.shape[1]}x{level.shape[2]}": level for name, level in maps.items()}
+    return plots.side_by_side({"image": [image], **maps}, maps=maps, size=1.7)
 
 
-@plt.rc_context(plots.STYLE)
 def scored(image, mask, found: Stages, top_pixels: int) -> Figure:
     """Image and both maps at full size; the outlines hold the pixels that make the image score."""
-    figure, (axes,) = plt.subplots(1, 3, figsize=(6.6, 2.5), squeeze=False)
-    size = image.shape[0]
-    show(axes[0], image)
-    if mask is not None and mask.any():
-        axes[0].contour(mask, [0.5], colors=[plots.COLOURS[1]], linewidths=0.8)
-    axes[0].set_title("image" + ", mask outlined" * (mask is not None))
-    for axis, kind in zip(axes[1:], plots.MAPS, strict=True):
-        full = full_size(getattr(found, kind), size)
-        top = full[0] >= np.sort(full[0], axis=None)[-min(top_pixels, full[0].size)]
-        show(axis, full[0], cmap="cividis", vmin=0, vmax=full.max())
-        axis.contour(top, [0.5], colors=[plots.COLOURS[3]], linewidths=1)
+    maps, outlines = {}, []
+    for kind in plots.MAPS:
+        full = full_size(getattr(found, kind), image.shape[0])
         score = image_score(torch.from_numpy(full), top_pixels).item()
-        axis.set_title(f"{kind} map\nmean of the top {top_pixels}: {score:.3f}")
+        maps[f"{kind} map\nmean of the top {top_pixels}: {score:.3f}"] = full
+        outlines.append(full[0] >= np.sort(full[0], axis=None)[-min(top_pixels, full[0].size)])
+    title = "image" + ", mask outlined" * (mask is not None)
+    figure = plots.side_by_side({title: [image], **maps}, masks=[mask], maps=maps, size=2.2)
+    for axis, outline in zip(figure.axes[1:3], outlines, strict=True):
+        axis.contour(outline, [0.5], colors=[plots.COLOURS[3]], linewidths=1)
     return figure
 
 

@@ -5,18 +5,18 @@ that the figures survive a grey print. Images are `(H, W, C)` or `(H, W)`, uint8
 """
 
 import textwrap
+from functools import cache
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib import style
+from matplotlib import font_manager, style
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 from scipy import ndimage
 
 from study.data.category import Category
-from study.figures.names import readable
 from study.tables.format import plain
 
 MAPS = ("cosine", "segmentation")
@@ -50,6 +50,22 @@ def _say(axis, text: str) -> None:
     """Text where there is nothing to draw."""
     axis.set_xticks([])
     axis.text(0.5, 0.5, text, ha="center", va="center", transform=axis.transAxes, color="0.3")
+
+
+def readable(text: str) -> str:
+    r"""A name of a file for a figure: a sign that the font lacks becomes its code, such as \u87ba.
+
+    Otherwise matplotlib draws an empty box and warns. A dollar sign starts no formula.
+    """
+    signs = (sign if ord(sign) in _font() else f"\\u{ord(sign):04x}" for sign in text)
+    return "".join(signs).replace("$", r"\$")
+
+
+@cache
+def _font():
+    """Codes of the signs that the font has, which matplotlib ships, and of the line break."""
+    font = font_manager.get_font(font_manager.findfont("DejaVu Sans"))
+    return {10, *font.get_charmap()}
 
 
 def show(axis, image, **options):
@@ -109,24 +125,27 @@ def training_curves(history: pd.DataFrame) -> Figure:
 
 
 @_styled
-def side_by_side(columns: dict, rows=(), masks=(), maps=()) -> Figure:
+def side_by_side(columns: dict, rows=(), masks=(), maps=(), size: float = 1.3) -> Figure:
     """A column for each {title: pictures (N, H, W, C) or (N, H, W)}, a row for each example.
 
     rows: labels of the examples; masks: (H, W) or None of each, outlined on the first column; maps:
-    titles of the columns with a colour scale, up to their 99.5 % quantile: maps have a long tail.
+    titles of the columns with a colour scale, up to their 99.5 % quantile: maps have a long tail;
+    size: of a picture, inches.
     """
     count = len(next(iter(columns.values())))
-    figure, axes = _grid(count, len(columns), 1.3, 1.3, margin=1.3 * bool(len(rows)))
+    room = 1.3 * bool(len(rows)) + len(columns) * size, count * size + 0.4 + 0.5 * bool(maps)
+    figure, axes = plt.subplots(count, len(columns), figsize=room, squeeze=False)
     few = plt.get_cmap("cividis", 48)  # colours, for small files
     for column, (title, pictures) in zip(axes.T, columns.items(), strict=True):
         column[0].set_title(title, fontsize="small")
         style = {"cmap": few, "vmin": 0} if title in maps else {}
         style |= {"vmax": np.quantile(pictures, 0.995)} if style else {}
         drawn = [show(*pair, **style) for pair in zip(column, pictures, strict=True)]
-        if style:
+        if maps:  # below pictures without a scale too, but unseen: so the rows stay level
             bar = {"location": "bottom", "fraction": 0.15 / count, "pad": 0.05 / count}
-            bar |= {"extend": "max", "aspect": 12, "ticks": plt.MaxNLocator(2)}
-            figure.colorbar(drawn[-1], ax=column, **bar)
+            bar |= {"extend": "max", "shrink": 0.8, "aspect": 14, "ticks": plt.MaxNLocator(2)}
+            coloured = drawn[-1] if style else plt.cm.ScalarMappable()
+            figure.colorbar(coloured, ax=column, **bar).ax.set_visible(bool(style))
     for axis, label in zip(axes[:, 0], rows, strict=False):
         axis.set_ylabel(readable(label), **ROW_LABEL)
     for axis, mask in zip(axes[:, 0], masks, strict=False):

@@ -92,9 +92,9 @@ def test_figures(found, images):
     )
     made = [
         (explore.features(rows), 8, "level 3 (stride 16)"),
-        (explore.distances(images[0], one), 9, "product: cosine map\n16x16"),
-        (explore.scored(images[0], mask, one, 50), 3, "image, mask outlined"),
-        (explore.scored(images[0], None, one, 50), 3, "image"),
+        (explore.distances(images[0], one), 10, "product: cosine map\n16x16"),
+        (explore.scored(images[0], mask, one, 50), 6, "image, mask outlined"),
+        (explore.scored(images[0], None, one, 50), 6, "image"),
     ]
     for figure, panels, text in made:
         figure.canvas.draw()
@@ -110,7 +110,7 @@ def test_the_overview_shows_each_outcome_nearest_to_the_threshold(networks, view
     rows = [axis.get_ylabel() for axis in figure.axes if axis.get_ylabel()]
     found = {one["outcome"]: one for one in view.examples(0, 1)}
     shown = [found[outcome] for outcome in explore.SINGLE if outcome in found]
-    assert len(figure.axes) == 8 * len(shown) + 5  # five colour bars
+    assert len(figure.axes) == 8 * len(shown) + 8  # room for scales
     for row, one in zip(rows, shown, strict=True):
         assert row.startswith(explore.SINGLE[one["outcome"]]) and f"{one['score']:.3f}" in row
         assert "threshold" in row

@@ -1,5 +1,7 @@
 """Every figure on tiny inputs: how many panels, which labels, nothing left behind."""
 
+import warnings
+
 import matplotlib
 
 matplotlib.use("Agg")
@@ -94,7 +96,8 @@ def test_outcomes():
     mask = np.zeros((8, 8), bool)
     mask[2:4] = True
     figure = plots.outcomes([example("true positive"), example("true negative", mask)])
-    assert len(figure.axes) == 2 * 3 + 2  # two rows, and a colour bar for each map
+    assert len(figure.axes) == 2 * 3 + 3  # two rows, and room for the colour scales
+    assert [axis.get_visible() for axis in figure.axes[6:]] == [False, True, True]
     found = texts(figure)
     assert found.index("true positive\n7.png\nscore 0.1") < found.index("true negative\n")
     outlined = [len(axis.collections) for axis in figure.axes[:6:3]]
@@ -186,3 +189,17 @@ def test_colours_a_hair_above_1_are_shown_without_a_warning(caplog):
     image = np.full((1, 8, 8, 3), np.nextafter(np.float32(1), 2))
     texts(plots.corrupted_images(image, image, np.zeros((1, 8, 8, 1))))
     assert not caplog.records
+
+
+def test_signs_that_the_font_lacks_become_their_codes():
+    assert plots.readable("Schraube ß é\n001.png") == "Schraube ß é\n001.png"
+    assert plots.readable("螺丝.png") == "\\u87ba\\u4e1d.png"
+    assert plots.readable("a$b$.png") == r"a\$b\$.png"
+
+
+def test_a_figure_draws_them_without_a_warning():
+    figure = plt.figure()
+    figure.text(0, 0, plots.readable("螺丝 $x_1^$ 🔩.png"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        figure.canvas.draw()
