@@ -44,26 +44,22 @@ def stages(model, images):
     return Stages(*unit, distances, fused[:, 0].cpu().numpy(), found[:, 0].cpu().numpy())
 
 
-def typical(view, seed):
-    """Index into `view.held_out` of the median test image by score, of the defective if any."""
-    defective = view.real & (view.held_out.labels == 1)
-    index = np.flatnonzero(defective if defective.any() else view.real)
-    scores = view.scores(seed, "segmentation")[index]
-    return int(index[np.argsort(scores, kind="stable")[len(scores) // 2]])
-
-
 def pick(view, seed, name=""):
-    """Index of the held-out image called `name`; of the typical one if it is empty.
+    """Index into `view.held_out` of the image called `name`.
 
+    Without a name, of the median test image by score, of the defective ones if there are any.
     Raises ValueError with a few names to choose from if there is none of this name.
     """
+    names = view.held_out.names
     if not name:
-        return typical(view, seed)
-    found = np.flatnonzero(view.held_out.names == name)
-    if not len(found):
-        known = ", ".join(view.held_out.names[view.real][:5])
+        defective = view.real & (view.held_out.labels == 1)
+        index = np.flatnonzero(defective if defective.any() else view.real)
+        scores = view.scores(seed, "segmentation")[index]
+        return int(index[np.argsort(scores, kind="stable")[len(scores) // 2]])
+    if name not in names:
+        known = ", ".join(names[view.real][:5])
         raise ValueError(f"no held-out image {name!r}; there are {known}, ...")
-    return int(found[0])
+    return int(np.flatnonzero(names == name)[0])
 
 
 def denoising(clean, corrupted, masks):
