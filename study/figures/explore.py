@@ -5,10 +5,8 @@ features of a level and used for every row of that level, become red, green and 
 are equal features.
 """
 
-from functools import partial
 from typing import NamedTuple
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
@@ -22,7 +20,7 @@ from study.figures import plots
 from study.scoring.scores import full_size
 
 STRIDES = (4, 8, 16)
-show = partial(plots.show, interpolation="nearest")  # features keep their pixels
+SINGLE = {"true positive": "hit", "false positive": "false alarm", "false negative": "miss"}
 
 
 class Stages(NamedTuple):
@@ -46,26 +44,22 @@ def stages(model, images):
     return Stages(*unit, distances, fused[:, 0].cpu().numpy(), found[:, 0].cpu().numpy())
 
 
-def typical(view, seed):
-    """Index into `view.held_out` of the median test image by score, of the defective if any."""
-    defective = view.real & (view.held_out.labels == 1)
-    index = np.flatnonzero(defective if defective.any() else view.real)
-    scores = view.scores(seed, "segmentation")[index]
-    return int(index[np.argsort(scores, kind="stable")[len(scores) // 2]])
-
-
 def pick(view, seed, name=""):
-    """Index of the held-out image called `name`; of the typical one if it is empty.
+    """Index into `view.held_out` of the image called `name`.
 
+    Without a name, of the median test image by score, of the defective ones if there are any.
     Raises ValueError with a few names to choose from if there is none of this name.
     """
+    names = view.held_out.names
     if not name:
-        return typical(view, seed)
-    found = np.flatnonzero(view.held_out.names == name)
-    if not len(found):
-        known = ", ".join(view.held_out.names[view.real][:5])
+        defective = view.real & (view.held_out.labels == 1)
+        index = np.flatnonzero(defective if defective.any() else view.real)
+        scores = view.scores(seed, "segmentation")[index]
+        return int(index[np.argsort(scores, kind="stable")[len(scores) // 2]])
+    if name not in names:
+        known = ", ".join(names[view.real][:5])
         raise ValueError(f"no held-out image {name!r}; there are {known}, ...")
-    return int(found[0])
+    return int(np.flatnonzero(names == name)[0])
 
 
 def denoising(clean, corrupted, masks):
@@ -101,55 +95,61 @@ def colours(rows):
     ]
 
 
-@plt.rc_context(plots.STYLE)
 def features(rows: dict) -> Figure:
     """A row for each {label: (image (S, S, C), its three feature levels (C, h, w))}, teacher first.
 
     Colours are shared by the rows of a level, not by the levels.
     """
-    figure, axes = plt.subplots(len(rows), 4, figsize=(6.6, 1.35 * len(rows)), squeeze=False)
-    pictures = zip(*(colours(level) for level in zip(*(f for _, f in rows.values()), strict=True)),
-                   strict=True)  # fmt: skip
-    for row, (label, (image, _)), found in zip(axes, rows.items(), pictures, strict=True):
-        for axis, picture in zip(row, (image, *found), strict=True):
-            show(axis, picture)
-        row[0].set_ylabel(label, rotation=0, ha="right", va="center")
-    titles = ("image", *(f"level {i} (stride {s})" for i, s in enumerate(STRIDES, start=1)))
-    for axis, title in zip(axes[0], titles, strict=True):
-        axis.set_title(title)
-    return figure
+    images, levels = zip(*rows.values(), strict=True)
+    titles = (f"level {i} (stride {stride})" for i, stride in enumerate(STRIDES, start=1))
+    pictures = map(colours, zip(*levels, strict=True))
+    return plots.side_by_side({"image": images} | dict(zip(titles, pictures, strict=True)), rows)
 
 
-@plt.rc_context(plots.STYLE)
 def distances(image, found: Stages) -> Figure:
     """Image, cosine distance of each level, each to its own scale, and their product."""
-    figure, (axes,) = plt.subplots(1, 5, figsize=(8.6, 2.1), squeeze=False)
-    show(axes[0], image)
-    axes[0].set_title("image")
-    maps = [*(level[0].numpy() for level in found.distances), found.cosine[0]]
-    names = [*(f"level {i + 1}" for i in range(3)), "product: cosine map"]
-    for axis, picture, name in zip(axes[1:], maps, names, strict=True):
-        drawn = show(axis, picture, cmap="cividis", vmin=0, vmax=picture.max())
-        axis.set_title(f"{name}\n{picture.shape[0]}x{picture.shape[1]}")
-        figure.colorbar(drawn, ax=axis, orientation="horizontal", shrink=0.9, pad=0.03,
-                        ticks=plt.MaxNLocator(2))  # fmt: skip
-    return figure
+    maps = {f"level {i + 1}": level.numpy() for i, level in enumerate(found.distances)}
+    maps["product: cosine map"] = found.cosine
+    maps = {f"{name}\n{level.shape[1]}x{level.shape[2]}": level for name, level in maps.items()}
+    return plots.side_by_side({"image": [image], **maps}, maps=maps, size=1.7)
 
 
-@plt.rc_context(plots.STYLE)
 def scored(image, mask, found: Stages, top_pixels: int) -> Figure:
     """Image and both maps at full size; the outlines hold the pixels that make the image score."""
-    figure, (axes,) = plt.subplots(1, 3, figsize=(6.6, 2.5), squeeze=False)
-    size = image.shape[0]
-    show(axes[0], image)
-    if mask is not None and mask.any():
-        axes[0].contour(mask, [0.5], colors=[plots.COLOURS[1]], linewidths=0.8)
-    axes[0].set_title("image" + ", mask outlined" * (mask is not None))
-    for axis, kind in zip(axes[1:], plots.MAPS, strict=True):
-        full = full_size(getattr(found, kind), size)
-        top = full[0] >= np.sort(full[0], axis=None)[-min(top_pixels, full[0].size)]
-        show(axis, full[0], cmap="cividis", vmin=0, vmax=full.max())
-        axis.contour(top, [0.5], colors=[plots.COLOURS[3]], linewidths=1)
+    maps, outlines = {}, []
+    for kind in plots.MAPS:
+        full = full_size(getattr(found, kind), image.shape[0])
         score = image_score(torch.from_numpy(full), top_pixels).item()
-        axis.set_title(f"{kind} map\nmean of the top {top_pixels}: {score:.3f}")
+        maps[f"{kind} map\nmean of the top {top_pixels}: {score:.3f}"] = full
+        outlines.append(full[0] >= np.sort(full[0], axis=None)[-min(top_pixels, full[0].size)])
+    title = "image" + ", mask outlined" * (mask is not None)
+    figure = plots.side_by_side({title: [image], **maps}, masks=[mask], maps=maps, size=2.2)
+    for axis, outline in zip(figure.axes[1:3], outlines, strict=True):
+        axis.contour(outline, [0.5], colors=[plots.COLOURS[3]], linewidths=1)
     return figure
+
+
+def overview(model, view, seed) -> Figure:
+    """A hit, a false alarm and a miss as rows, the stages of the method as columns.
+
+    Each is the test image of its outcome whose score lies nearest to the threshold; without a
+    threshold, they are those of `View.examples`.
+    """
+    found = {one["outcome"]: one for one in view.examples(seed, 1)}
+    examples = [found[one] for one in SINGLE if one in found] or [*found.values()]
+    images = np.stack([one["image"] for one in examples]) / 255
+    seen, cut = stages(model, images), view.cut(view.scores(seed, "segmentation"))
+    features = [colours(pair) for pair in zip(seen.teacher[1], seen.student[1], strict=True)]
+    teacher, student = zip(*features, strict=True)
+    distances = zip(STRIDES, seen.distances, strict=True)
+    maps = {
+        **{f"distance,\nstride {stride}": level.numpy() for stride, level in distances},
+        "product:\ncosine map": seen.cosine,
+        "segmentation\nnetwork: map": seen.segmentation,
+    }
+    columns = {"image": images, "frozen teacher:\nfeatures": teacher}
+    columns |= {"trained student:\nfeatures": student} | maps
+    against = "" if cut is None else f"\nthreshold {cut:.3f}"
+    labels = [f"{SINGLE.get(one['outcome'], one['outcome'])}\nscore {one['score']:.3f}{against}"
+              for one in examples]  # fmt: skip
+    return plots.side_by_side(columns, labels, [one["mask"] for one in examples], maps)

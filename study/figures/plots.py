@@ -5,21 +5,20 @@ that the figures survive a grey print. Images are `(H, W, C)` or `(H, W)`, uint8
 """
 
 import textwrap
+from functools import cache
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib import style
+from matplotlib import font_manager, style
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 from scipy import ndimage
 
 from study.data.category import Category
-from study.figures.names import readable
 from study.tables.format import plain
 
-OUTCOMES = ("false negative", "false positive", "true positive", "true negative")
 MAPS = ("cosine", "segmentation")
 CURVES = {
     "roc": ("ROC", "false-positive rate", "true-positive rate"),
@@ -51,6 +50,22 @@ def _say(axis, text: str) -> None:
     """Text where there is nothing to draw."""
     axis.set_xticks([])
     axis.text(0.5, 0.5, text, ha="center", va="center", transform=axis.transAxes, color="0.3")
+
+
+def readable(text: str) -> str:
+    r"""A name of a file for a figure: a sign that the font lacks becomes its code, such as \u87ba.
+
+    Otherwise matplotlib draws an empty box and warns. A dollar sign starts no formula.
+    """
+    signs = (sign if ord(sign) in _font() else f"\\u{ord(sign):04x}" for sign in text)
+    return "".join(signs).replace("$", r"\$")
+
+
+@cache
+def _font():
+    """Codes of the signs that the font has, which matplotlib ships, and of the line break."""
+    font = font_manager.get_font(font_manager.findfont("DejaVu Sans"))
+    return {10, *font.get_charmap()}
 
 
 def show(axis, image, **options):
@@ -110,14 +125,32 @@ def training_curves(history: pd.DataFrame) -> Figure:
 
 
 @_styled
-def side_by_side(columns: dict) -> Figure:
-    """A column for each {title: pictures (N, H, W, C) or (N, H, W)}, a row for each example."""
-    rows = len(next(iter(columns.values())))
-    figure, axes = _grid(rows, len(columns), 1.3, 1.3)
+def side_by_side(columns: dict, rows=(), masks=(), maps=(), size: float = 1.3) -> Figure:
+    """A column for each {title: pictures (N, H, W, C) or (N, H, W)}, a row for each example.
+
+    rows: labels of the examples; masks: (H, W) or None of each, outlined on the first column; maps:
+    titles of the columns with a colour scale, up to their 99.5 % quantile: maps have a long tail;
+    size: of a picture, inches.
+    """
+    count = len(next(iter(columns.values())))
+    room = 1.3 * bool(len(rows)) + len(columns) * size, count * size + 0.4 + 0.5 * bool(maps)
+    figure, axes = plt.subplots(count, len(columns), figsize=room, squeeze=False)
+    few = plt.get_cmap("cividis", 48)  # colours, for small files
     for column, (title, pictures) in zip(axes.T, columns.items(), strict=True):
-        column[0].set_title(title)
-        for axis, picture in zip(column, pictures, strict=True):
-            show(axis, picture)
+        column[0].set_title(title, fontsize="small")
+        style = {"cmap": few, "vmin": 0} if title in maps else {}
+        style |= {"vmax": np.quantile(pictures, 0.995)} if style else {}
+        drawn = [show(*pair, **style) for pair in zip(column, pictures, strict=True)]
+        if maps:  # below pictures without a scale too, but unseen: so the rows stay level
+            bar = {"location": "bottom", "fraction": 0.15 / count, "pad": 0.05 / count}
+            bar |= {"extend": "max", "shrink": 0.8, "aspect": 14, "ticks": plt.MaxNLocator(2)}
+            coloured = drawn[-1] if style else plt.cm.ScalarMappable()
+            figure.colorbar(coloured, ax=column, **bar).ax.set_visible(bool(style))
+    for axis, label in zip(axes[:, 0], rows, strict=False):
+        axis.set_ylabel(readable(label), **ROW_LABEL)
+    for axis, mask in zip(axes[:, 0], masks, strict=False):
+        if mask is not None and mask.any():
+            axis.contour(mask, [0.5], colors=[COLOURS[1]], linewidths=0.8)
     return figure
 
 
@@ -126,62 +159,22 @@ def corrupted_images(images, corrupted, masks) -> Figure:
     return side_by_side({"image": images, "corrupted": corrupted, "mask": masks})
 
 
-@_styled
 def outcomes(examples: list[dict]) -> Figure:
-    """Image, mask, cosine map and segmentation map in rows, grouped by outcome.
-
-    Each example has outcome, name, image, mask (None: not known), cosine and segmentation `(H, W)`,
-    score. Outcomes are those of OUTCOMES or, where there is no threshold, others in their order.
-    """
-    if not examples:
-        raise ValueError("examples need at least one row")
-    label, shown = "{outcome}\n{name}\nscore {score:.3g}", {e["outcome"] for e in examples}
-    if not shown <= set(OUTCOMES):
-        return _map_rows(examples, label)
-    figure = _map_rows(sorted(examples, key=lambda e: OUTCOMES.index(e["outcome"])), label)
-    missing = [f"no {outcome}" for outcome in OUTCOMES if outcome not in shown]
-    figure.supxlabel(" and ".join(missing) + " to show" * bool(missing), fontsize="medium")
-    return figure
+    """A row for each of `View.examples`: image, the mask outlined where it is known, both maps."""
+    columns = {key: [one[key] for one in examples] for key in ("image", *MAPS)}
+    labels = [
+        "\n".join([one["outcome"], *textwrap.wrap(one["name"].replace("/", "/ "), 25),
+                   f"score {one['score']:.3g}"]).replace("/ ", "/")
+        for one in examples
+    ]  # fmt: skip
+    return side_by_side(columns, labels, [one["mask"] for one in examples], MAPS)
 
 
-@_styled
 def map_rows(category: Category, cosine, segmentation) -> Figure:
-    """Image, mask and both maps `(N, h, w)` of a category, each row labelled by its defect."""
-    parts = (category.defects, category.images, category.masks, category.has_mask)
-    rows = zip(*parts, cosine, segmentation, strict=True)
-    keys = ("defect", "image", "mask", "cosine", "segmentation")
-    examples = [
-        dict(zip(keys, (d.replace("_", " "), i, m if known else None, c, s), strict=True))
-        for d, i, m, known, c, s in rows
-    ]
-    return _map_rows(examples, "{defect}")
-
-
-def _map_rows(examples: list[dict], text: str) -> Figure:
-    """Rows of image | mask | cosine | segmentation, each labelled.
-
-    One colour scale per kind of map, up to the 99.5 % quantile: distances have a long tail.
-    """
-    ratios = {"height_ratios": [1] * len(examples) + [0.08]}
-    figure, axes = _grid(len(examples) + 1, 4, 1.0, 1.0, margin=1.3, gridspec_kw=ratios)
-    for row, example in zip(axes, examples, strict=False):
-        show(row[0], example["image"])
-        label = text.format(**example).replace("/", "/ ")  # long ones break there
-        wrapped = "\n".join(textwrap.fill(line, 25) for line in label.split("\n"))
-        row[0].set_ylabel(readable(wrapped.replace("/ ", "/")), **ROW_LABEL)
-        row[1].set(xticks=[], yticks=[], aspect=1)
-        show(row[1], example["mask"]) if example["mask"] is not None else _say(row[1], "no mask")
-    for column, kind in enumerate(MAPS, start=2):
-        top = np.quantile([example[kind] for example in examples], 0.995)
-        for axis, example in zip(axes[:, column], examples, strict=False):
-            few = plt.get_cmap("cividis", 48)  # colours, for small files
-            picture = show(axis, example[kind], cmap=few, vmin=0, vmax=top)
-        bar = figure.colorbar(picture, axes[-1, column], orientation="horizontal", extend="max")
-        bar.locator = plt.MaxNLocator(2)
-    for axis, title in zip(axes[0], ("image", "mask", *MAPS), strict=True):
-        axis.set_title(title, fontsize="small")
-    plt.setp(axes[-1, :2].tolist(), visible=False)
-    return figure
+    """Images with both maps `(N, h, w)` of a category, each row labelled by its defect."""
+    columns = {"image": category.images, "cosine": cosine, "segmentation": segmentation}
+    labels = [defect.replace("_", " ") for defect in category.defects]
+    return side_by_side(columns, labels, category.masks, MAPS)
 
 
 @_styled

@@ -10,6 +10,7 @@ from study.data.category import Category
 from study.scoring import metrics, thresholds
 from study.scoring.scores import MAPS, full_size, load_scores, tested, without_pixels
 
+OUTCOMES = ("false negative", "false positive", "true positive", "true negative")  # errors first
 RANKED = (  # examples where no threshold names an outcome: what is shown, label, from the top?
     ("defective, lowest scores", 1, False),
     ("good, highest scores", 0, True),
@@ -102,11 +103,11 @@ class View:
                 yield name, index[order if top else order[::-1]]
             return
         named = thresholds.outcomes(scores, labels, cut)
-        for outcome in np.unique(named):
+        for outcome in OUTCOMES:
             index = np.flatnonzero(self.real & (named == outcome))
             order = thresholds.ranked(scores[index], ties[index])
             above = outcome.endswith("positive")  # then the lowest score is the nearest
-            yield str(outcome), index[order[::-1] if above else order]
+            yield outcome, index[order[::-1] if above else order]
 
     def histogram(self, seed, kind):
         """Arguments of plots.score_histograms for real test images."""

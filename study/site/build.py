@@ -11,20 +11,19 @@ is asked only where there is a run.md, so the bytes of an unrecorded run depend 
 import json
 import re
 import shutil
+from pathlib import Path
 
-import matplotlib.pyplot as plt
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from study import leftovers, params, results
-from study.figures.architecture import architecture
 from study.params import ROOT
 from study.scoring.view import View
 from study.site import evidence, gallery
-from study.site.notebooks import bare, contents, figures_of, markdown, notebook
+from study.site.notebooks import bare, contents, markdown, notebook
 from study.site.rows import benchmark_line, missed, pixel_results, results_table, table
 from study.tables import ablations, answers, claims, defects, page, paper
-from study.tables.format import brackets, level, method_name, plain, signed
+from study.tables.format import brackets, level, method_name, plain, signed, upper
 
 TEMPLATES = ROOT / "study" / "site" / "templates"
 NOTEBOOKS = (  # what each kind of notebook answers, in the order to read them
@@ -42,8 +41,12 @@ NOTEBOOKS = (  # what each kind of notebook answers, in the order to read them
     ("baseline", "the teacher alone: nearest neighbour, Gaussian"),
     ("calibration", "thresholds from good images"),
 )
-BEST = {"combined": "the combination of a Gaussian and both maps (notebook calibration)"}
 ABOUT_PAPER = ("paper", "pro")  # of no use beside somebody's own parts
+GUIDES = ("rerun", "log")  # of docs/, likewise
+CHECKED = (
+    "The machine did other work as well, so the minutes are upper bounds. Without the official "
+    "code's reference cases, the tests that need them are skipped."
+)
 
 
 def embedded(value):
@@ -64,29 +67,21 @@ def defects_found(tables, view):
     return table(found, defects.TITLE, about, note) if len(found) else None
 
 
-def headline(tables):
-    """The method's image AUROC with its interval, the best row's, and how many rows there are.
+def headline(tables, answers):
+    """What the first sentences say: the verdict, the method's image AUROC, its gain on the teacher.
 
     None where the method has no rows on real defects.
     """
-    frame = ablations.real(ablations.together(tables.test, ablations.test_rows(tables.baseline)))
-    keys = frame[["student", "map"]].drop_duplicates().itertuples(index=False, name=None)
-    found = {tuple(key): claims.reached(tables, tuple(key)) for key in keys}
-    found = {key: (mean, images) for key, (mean, _, images) in found.items()}
-    method = (tables.student, "segmentation")
-    if method not in found:
+    found = claims.reached(tables, (tables.student, "segmentation"))
+    if not found:
         return None
-    best = max(found, key=lambda key: found[key][0])
+    baseline = [one for claim in answers if claim["key"] == "baseline" for one in claim["first"]]
     return {
-        "name": method_name(tables.student),
-        "method": level(*found[method]),
-        "interval": found[method][1] is not None,
-        "best": level(*found[best]),
-        "best_name": BEST.get(best[1], plain(best[1]))
-        if best[0] == "none"
-        else f"{plain(best[0])}, {best[1]}",
-        "is_best": best == method,
-        "rows": len(found),
+        "verdict": claims.overall(answers),
+        "name": upper(method_name(tables.student)),
+        "level": level(found[0], found[2]),
+        "interval": found[2] is not None,
+        "baseline": next((one for one in baseline if one.metric == "image_auroc"), None),
     }
 
 
@@ -151,7 +146,7 @@ class Site:
         self.settings, self.target = settings, target
         self.tables, self.missed, self.notes = ablations.load_tables(settings), [], []
         self.notebooks = list(notebooks(results.rendered(settings.study), settings.categories))
-        if not paper.quotes(self.tables.test.benchmark):
+        if not (public := paper.quotes(self.tables.test.benchmark)):
             self.notebooks = [one for one in self.notebooks if not one[0].startswith(ABOUT_PAPER)]
         self.reports = results.reports(settings.study)
         protocol, commit, run = record(self.reports)
@@ -159,8 +154,8 @@ class Site:
             loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined,
             trim_blocks=True, lstrip_blocks=True,
         )  # fmt: skip
-        self.templates.filters |= {"signed": signed, "brackets": brackets}
-        self.templates.filters |= {"plain": plain, "embedded": embedded, "code": code}
+        filters = (signed, brackets, plain, embedded, code)
+        self.templates.filters |= {one.__name__: one for one in filters}
         self.templates.globals |= {
             "study": settings.study,
             "smoke": protocol.startswith(page.SMOKE),
@@ -172,7 +167,8 @@ class Site:
             "student": settings.headline,
             "notebooks": [(name, about) for name, _, about in self.notebooks],
             "beside_paper": paper.applies(self.tables.test),
-            "quotes_paper": paper.quotes(self.tables.test.benchmark),
+            "quotes_paper": public,
+            "guides": GUIDES if public else (),
         }
         self.run, self.facts = run, evidence.run_facts(run)
 
@@ -193,78 +189,74 @@ class Site:
         scale = gallery.colours()
         self.write("gallery.html", "gallery.html", galleries=galleries, scale=scale)
         self.record()
+        self.guides()
         self.notebook_pages()
         self.index()
+
+    def guides(self):
+        """The repository's guides that the first page links to."""
+        for name in self.templates.globals["guides"]:
+            text = (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
+            title, _, text = text.removeprefix("# ").partition("\n")
+            body = Markup(markdown(text))
+            self.write(f"docs/{name}.html", "text.html", title=title, body=body)
 
     def notebook_pages(self):
         """A page for each rendered notebook, and the notebook without outputs to download."""
         known = [name for name, _, _ in self.notebooks]
         for place, (name, path, _) in enumerate(self.notebooks):
-            title, body = notebook(path, set(known))
-            around = {
-                "previous": known[place - 1] if place else None,
-                "following": known[place + 1] if place + 1 < len(known) else None,
-            }
+            title, body = notebook(path, known)
+            before, _, after = [None, *known, None][place : place + 3]
             self.write(
                 f"notebooks/{name}.html", "notebook.html", name=name, title=title,
-                body=Markup(body), contents=contents(body), **around,
+                body=Markup(body), contents=contents(body), previous=before, following=after,
             )  # fmt: skip
             (self.target / "notebooks" / f"{name}.ipynb").write_text(bare(path), encoding="utf-8")
 
     def method(self):
-        """The architecture's drawing, and one image's figures from `explore` where it has run."""
-        folder = self.target / "images"
-        with plt.rc_context({"svg.hashsalt": "destseg"}):  # else its ids differ each time
-            figure = architecture()
-            figure.savefig(folder / "architecture.svg", metadata={"Date": None})
-            plt.close(figure)
-        paths = [path for name, path, _ in self.notebooks if name == "explore"]
-        said, figures = figures_of(paths[0], ("distances", "scored")) if paths else ("", [])
-        for number, figure in enumerate(figures):
-            (folder / f"explore-{number}.png").write_bytes(figure)
-        return {"explored": Markup(markdown(said)), "figures": len(figures)}
+        """Copy both figures of the method; returns whether `explore` left the one with images."""
+        figures = ROOT / "docs" / "architecture.svg", self.reports / "figures" / "overview.png"
+        for path in filter(Path.exists, figures):
+            shutil.copyfile(path, self.target / "images" / path.name)
+        return figures[1].exists()
+
+    def numbers(self, tables):
+        """The rows of a study or a category: answers, the rule, tables, what the numbers are of."""
+        found = list(claims.answers(tables, self.settings.claims.smallest))
+        return {
+            "answers": found,
+            "rule": Markup(markdown(claims.rule(self.settings.claims, found))),
+            "about": benchmark_line(ablations.real(tables.test)),
+            "results": results_table(tables, "Image AUROC on real defects"),
+            "pixels": pixel_results(tables),
+        }
+
+    def front(self):
+        """What the first page and the PDF tell."""
+        numbers, deviations = self.numbers(self.tables), paper.deviations()
+        found = headline(self.tables, numbers["answers"])
+        checks = evidence.checks(self.facts, found and f"image AUROC {found['level']} %")
+        return numbers | {
+            "headline": found,
+            "overview": self.method(),
+            "open": list(not_measured(self.settings, self.tables)),
+            "checks": table(checks, "What a command checks", CHECKED, words=str),
+            "deviations": table(deviations, "Paper, official code and this study", "", words=str),
+            "citation": evidence.citation(),
+        }
 
     def index(self):
-        tables = self.tables
-        found = headline(tables)
-        checks = evidence.checks(self.facts, found and f"image AUROC {found['method']} %")
-        commit = self.templates.globals["commit"]
-        target = self.target / "data"
-        beside, differing = paper.quotes(tables.test.benchmark), page.differences(results.ROOT)
-        about = (
-            "The machine did other work as well, so the minutes are upper bounds. Without the "
-            "official code's reference cases, the tests that need them are skipped."
-        )
+        tables, differing = self.tables, page.differences(results.ROOT)
+        beside, commit = (self.templates.globals[key] for key in ("quotes_paper", "commit"))
+        rows = (tables, self.settings.study, commit, self.reports, self.target / "data")
         self.write(
-            "index.html",
-            "index.html",
-            headline=found,
-            **self.answered(tables),
-            results=results_table(tables, "Image AUROC on real defects"),
-            pixels=pixel_results(tables),
-            open=list(not_measured(self.settings, tables)),
+            "index.html", "index.html", **self.front(),
             scale=Markup(markdown(page.scale(differing))) if beside else "",
             differing=table(differing, "Settings that differ", "", words=str) if beside else None,
             drawn=not tables.test.real_defects.all(),
             notes=[f"{one}: {note}" for one, note in self.notes],
-            missed=self.missed,
-            method=self.method(),
-            checks=table(checks, "What a command checks", about, words=str),
-            deviations=table(
-                paper.deviations(), "Paper, official code and this study", "", words=str
-            ),
-            citation=evidence.citation(),
-            downloads=evidence.downloads(tables, self.settings.study, commit, self.reports, target),
-            facts=self.facts,
-        )
-
-    def answered(self, tables):
-        """What the templates say of claims: the answers, the rule, what the numbers are of."""
-        return {
-            "answers": list(claims.answers(tables, self.settings.claims.smallest)),
-            "rule": Markup(markdown(claims.rule(self.settings.claims))),
-            "about": benchmark_line(ablations.real(tables.test)),
-        }
+            missed=self.missed, downloads=evidence.downloads(*rows), facts=self.facts,
+        )  # fmt: skip
 
     def category(self, name):
         """A category's page and sheets; returns what the gallery needs of it."""
@@ -274,18 +266,11 @@ class Site:
         self.notes += [(name, note) for note in view.held_out.notes]
         gallery.save_sheets(view, self.target / "images")
         self.write(
-            f"category-{name}.html",
-            "category.html",
-            name=name,
-            notes=view.held_out.notes,
-            missing=list(ablations.missing(tables)),
-            **self.answered(tables),
-            results=results_table(tables, "Image AUROC on real defects"),
-            pixels=pixel_results(tables),
-            defects=defects_found(tables, view),
-            missed=self.missed[-1],
+            f"category-{name}.html", "category.html", name=name, **self.numbers(tables),
+            notes=view.held_out.notes, missing=list(ablations.missing(tables)),
+            defects=defects_found(tables, view), missed=self.missed[-1],
             charts=list(gallery.charts(view, seed)),
-        )
+        )  # fmt: skip
         return gallery.facts(view)
 
     def record(self):
@@ -295,7 +280,7 @@ class Site:
         self.write("run.html", "run.html", blocks=blocks, run=run)
         if blocks := paper.sections(self.tables.test, answers.paper_figures(self.tables.test)):
             body = Markup(markdown("\n\n".join(blocks)))
-            self.write("paper.html", "paper.html", body=body)
+            self.write("paper.html", "text.html", title="Beside the paper", body=body)
 
 
 def main():

@@ -9,14 +9,14 @@ import pandas as pd
 from ruamel.yaml import YAML
 
 from study.params import ROOT
-from study.tables import ablations
+from study.tables import paper
 
 CHECKS = ROOT / "study" / "site" / "templates" / "checks.csv"
 CODE = ("lib", "study", "notebooks", "paper", "dvc.yaml")
 ABOUT = {  # of each table to download
     "ablations": "test rows: a row for each category, student, map and seed",
     "validation": "the same rows on validation",
-    "baseline": "the nearest-neighbour baseline, both splits",
+    "baseline": "the teacher alone, and the combination, both splits",
     "claims": "every comparison with its intervals and answer",
     "records": "all rows of the three tables above in one, with study, commit and split",
 }
@@ -91,7 +91,7 @@ def records(tables, study, commit):
     """All rows of test, validation and baseline in one flat table."""
     frames = {"test": tables.test, "validation": tables.validation}
     parts = [frame.assign(split=split) for split, frame in frames.items()]
-    flat = ablations.together(*parts, tables.baseline).assign(study=study, commit=commit or "")
+    flat = paper.together(*parts, tables.baseline).assign(study=study, commit=commit or "")
     first = ["study", "commit", "split"]
     return flat[first + [name for name in flat if name not in first]]
 

@@ -125,12 +125,8 @@ def charts(view, seed):
         for name, (title, x, y) in CURVES.items():
             series = {label: curves[name] for label, curves in found.items() if name in curves}
             if series:
-                yield chart(
-                    f"{title}, {group} scores, test, student {view.settings.headline}, seed {seed}",
-                    x,
-                    y,
-                    series,
-                )
+                shown = f"{group} scores, test, student {view.settings.headline}, seed {seed}"
+                yield chart(f"{title}, {shown}", x, y, series)
     history = view.history()
     history = history[history.seed == seed]
     for phase, rows in history.groupby("phase", sort=False):

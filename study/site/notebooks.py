@@ -73,19 +73,6 @@ def bare(path):
     return nbformat.writes(found)
 
 
-def figures_of(path, functions):
-    """(the notebook's answer, PNG bytes of the last figure of each cell that calls a function)."""
-    answer, figures = "", []
-    for cell in nbformat.read(path, as_version=4).cells:
-        data = [output.get("data", {}) for output in cell.get("outputs", ())]
-        texts = [one["text/markdown"] for one in data if "text/markdown" in one]
-        answer = answer or "".join(text for text in texts if text.startswith("**Answer.**"))
-        drawn = [one["image/png"] for one in data if "image/png" in one]
-        if drawn and any(f".{name}(" in cell.source for name in functions):
-            figures.append(b64decode(drawn[-1]))
-    return answer.removeprefix("**Answer.** "), figures
-
-
 def markdown(text, known=()):
     """HTML of Markdown, with the same care for tables and links."""
     soup = BeautifulSoup(markdown2html(text), PARSER)
@@ -154,7 +141,8 @@ def _tidy(soup, known):
         table.wrap(soup.new_tag("div", attrs=frame))
     for link in soup.find_all("a"):
         target = PurePosixPath(link.get("href", ""))
-        if target.suffix == ".ipynb" and target.stem in known:
-            link["href"] = f"{target.stem}.html"
+        pages = [name for name in known if f"{name}-".startswith(f"{target.stem}-")]
+        if target.suffix == ".ipynb" and pages:
+            link["href"] = f"{pages[0]}.html"  # of several items, the first one's
         elif not link.get("href", "").startswith(("http:", "https:")):
             link.unwrap()  # to a file that is not part of the site

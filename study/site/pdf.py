@@ -6,39 +6,24 @@ system library Pango (Debian: apt install libpango-1.0-0 libpangoft2-1.0-0).
 
 import re
 import sys
-from base64 import b64encode
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from markupsafe import Markup
 
-from study import params, results
+from study import params
 from study.params import ROOT
-from study.site import build, evidence
-from study.site.rows import pixel_results, results_table, table
-from study.tables import paper
+from study.site import build
 
 
 def page(settings, folder):
     """HTML of the paper; `folder` gets the drawings of the method."""
     site = build.Site(settings, folder)
     (folder / "images").mkdir(parents=True, exist_ok=True)
-    tables = site.tables
-    found = build.headline(tables)
-    checks = evidence.checks(site.facts, found and f"image AUROC {found['method']} %")
+    figures = site.reports / "figures"
     html = site.templates.get_template("paper-pdf.html").render(
-        up="", page="pdf",
-        headline=found,
-        **site.answered(tables),
-        results=results_table(tables, "Image AUROC on real defects"),
-        pixels=pixel_results(tables),
-        open=list(build.not_measured(settings, tables)),
-        method=site.method(),
-        outcomes=[picture(settings, name) for name in settings.categories[:2]],
-        checks=table(checks, "What a command checks", "", words=str),
-        deviations=len(paper.deviations()),
-        citation=evidence.citation(),
-        style=css("paper-pdf.css"),
+        up="", page="pdf", style=css("paper-pdf.css"), **site.front(),
+        outcomes=[(c, (figures / f"{c}-outcomes.png").as_uri()) for c in settings.categories[:2]],
     )  # fmt: skip
     # WeasyPrint gives a drawing inside the page no style of the page.
     strips = css("paper-pdf-strips.css")
@@ -48,12 +33,6 @@ def page(settings, folder):
 def css(name):
     """The text of a style sheet."""
     return Markup((build.TEMPLATES / name).read_text(encoding="utf-8"))
-
-
-def picture(settings, category):
-    """(category, the figure of its misses, false alarms and hits as a data URI)."""
-    path = results.reports(settings.study) / "figures" / f"{category}-outcomes.png"
-    return category, f"data:image/png;base64,{b64encode(path.read_bytes()).decode()}"
 
 
 def main():

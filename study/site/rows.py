@@ -39,7 +39,7 @@ def table(frame, title, about, paper_note="", words=plain):
 
 def results_table(tables, title):
     """Table 4 of these tables, with the baseline's rows; None where there are no real defects."""
-    rows = ablations.real(ablations.together(tables.test, ablations.test_rows(tables.baseline)))
+    rows = ablations.real(tables.tested)
     if rows.empty:
         return None
     tuned = "Settings were chosen on validation." if len(tables.validation) else ""
@@ -50,7 +50,7 @@ def results_table(tables, title):
 
 def pixel_results(tables):
     """Pixel metrics where there are masks, else None."""
-    rows = ablations.together(tables.test, ablations.test_rows(tables.baseline))
+    rows = tables.tested
     rows = rows[rows.pixel_auroc.notna()]
     if rows.empty:
         return None

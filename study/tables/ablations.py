@@ -11,7 +11,7 @@ from study.scoring.metrics import METRICS, PIXEL_METRICS
 from study.scoring.scores import load_draws
 from study.tables import claims
 from study.tables.format import spread
-from study.tables.paper import paper_table4, quotes, real
+from study.tables.paper import paper_table4, quotes, real, together
 
 FILES = ("ablations", "validation", "baseline")  # .csv of each frame of `Tables`
 
@@ -30,6 +30,11 @@ class Tables(NamedTuple):
     baseline: pd.DataFrame
     draws: dict
     student: str
+
+    @property
+    def tested(self):
+        """Test rows of the networks and of the rivals."""
+        return together(self.test, test_rows(self.baseline))
 
     def only(self, category):
         """The rows of one category."""
@@ -136,14 +141,9 @@ def table4(tables):
     return table.astype(object).fillna("")
 
 
-def together(*frames):
-    """Frames below each other; empty ones, whose columns have no types, are left out."""
-    return pd.concat([frame for frame in frames if len(frame)] or frames[:1])
-
-
 def pixel_table(tables):
     """Test rows with pixel metrics, in percent; `<benchmark>_drawn` are drawn defects."""
-    rows = together(tables.test, test_rows(tables.baseline))
+    rows = tables.tested
     found = rows[rows[PIXEL_METRICS].notna().any(axis=1)].groupby("category", sort=False)
     tables = {name: spread(group) for name, group in found}
     return pd.concat(tables, names=["category"]).fillna("–") if tables else pd.DataFrame()

@@ -4,8 +4,8 @@ import pandas as pd
 
 from study import results
 from study.scoring.calibration import binomial_interval, load
-from study.tables.format import markdown, plus_minus
-from study.tables.paper import real
+from study.tables.format import markdown, over_seeds
+from study.tables.paper import real, together
 
 
 def each_map(category, combined, headline):
@@ -14,22 +14,20 @@ def each_map(category, combined, headline):
     combined: rows of the combination, as of `scores.score`.
     """
     frames = [pd.read_csv(results.rows(stage, category)) for stage in ("evaluation", "baseline")]
-    rows = pd.concat([frame for frame in (*frames, combined) if len(frame)] or [combined])
+    rows = together(*frames, combined)
     rows = real(rows[(rows.split == "test") & rows.student.isin([headline, "none"])])
     if rows.empty:
         return pd.DataFrame()
-    found = 100 * rows.groupby("map", sort=False).image_auroc.agg(["mean", "std"])
-    text = [plus_minus(*pair) for pair in found.itertuples(index=False)]
-    best = ["best" if mean == found["mean"].max() else "" for mean in found["mean"]]
-    table = {"image AUROC": text, "of the test images": best}
-    return pd.DataFrame(table, index=found.index.str.replace("_", " ").rename("map"))
+    found = (100 * rows.image_auroc).groupby(rows["map"].str.replace("_", " "), sort=False)
+    best = found.mean() == found.mean().max()
+    text = {"image AUROC": found.agg(over_seeds), "of the test images": best}
+    return pd.DataFrame(text).replace({True: "best", False: ""})
 
 
 def rates(frame):
     """`Calibrated.rates` as text, mean and deviation over seeds, by map and threshold."""
-    found = frame.groupby(["map", "threshold"], sort=False)[["false alarms", "hits"]]
-    mean, deviation = found.mean(), found.std(ddof=1)
-    return mean.combine(deviation, lambda a, b: a.combine(b, plus_minus))
+    groups = frame.groupby(["map", "threshold"], sort=False)[["false alarms", "hits"]]
+    return groups.agg(over_seeds)
 
 
 def sections(categories):

@@ -5,7 +5,7 @@ import pandas as pd
 
 from study.scoring import metrics, thresholds
 from study.tables import paper
-from study.tables.format import counted, level, listed, method_name, plus_minus, spread, upper
+from study.tables.format import counted, level, listed, method_name, over_seeds, spread, upper
 
 
 def dataset(category, pairs):
@@ -76,23 +76,18 @@ def figures(scores, student):
     alarms = thresholds.alarms(scores)
     if alarms is None:
         return f"**Answer.** {thresholds.NO_CUT} The curves below cover all thresholds."
-    rates, many = thresholds.rates(scores), len(thresholds.seeds(scores))
-    deviation = {label: np.std(x, ddof=1) if many > 1 else np.nan for label, x in rates.items()}
-    said = "**Answer.** With one threshold for all images, chosen on validation, "
-    said += f"{method_name(student)} "
+    rates, seeds = thresholds.rates(scores), len(thresholds.seeds(scores))
+    words = ((1, "finds", "defective test images"), (0, "raises false alarms on", "good ones"))
     parts = [
-        f"{verb} {plus_minus(np.mean(rates[label]), deviation[label])} % of the "
-        f"{(test.label == label).sum()} {kind}"
-        for label, verb, kind in (
-            (1, "finds", "defective test images"),
-            (0, "raises false alarms on", "good ones"),
-        )
-        if (test.label == label).any()
+        f"{verb} {over_seeds(pd.Series(rates[label]))} % of the {many} {kind}"
+        for label, verb, kind in words
+        if (many := (test.label == label).sum())
     ]
     missed = int((alarms.query("label == 1").alarms == 0).sum())
-    return said + (
-        f"{listed(parts)} (mean over {counted(many, 'seed')}). Every seed misses "
-        f"{counted(missed, 'defective image')}."
+    return (
+        "**Answer.** With one threshold for all images, chosen on validation, "
+        f"{method_name(student)} {listed(parts)} (mean over {counted(seeds, 'seed')}). Every seed "
+        f"misses {counted(missed, 'defective image')}."
     )
 
 
@@ -187,28 +182,3 @@ def paper_figures(test):
     if rows.seed.nunique() == 1:
         text += " With one seed there is no spread, so a figure outside may be bad luck."
     return text
-
-
-def compare(parameters, student, levels, said, flipped):
-    """What was changed, and what that did to the method and to the verdicts on images.
-
-    levels: mean and deviation of A and B; said: the answer to "Is B better?"; flipped: images whose
-    verdict changed, or a sentence on why that is unknown.
-    """
-    shown = [f"`{key}` {a} → {b}" for key, a, b in parameters.head(3).itertuples(name=None)]
-    more = [f"{len(parameters) - 3} more"] if len(parameters) > 3 else []
-    many = len(parameters)
-    what = f"{many} parameters differ" if many > 1 else "one parameter differs"
-    what = f"{what}: {', '.join(shown + more)}" if many else "no parameter differs"
-    before, after = (name[3:] for name in parameters.columns)
-    if isinstance(flipped, pd.DataFrame):
-        right = int((flipped["now"] == "right").sum())
-        changed = (
-            f"The verdict on {counted(len(flipped), 'test image')} changed; {right} of the new "
-            "verdicts are right."
-        )
-        flipped = changed if len(flipped) else "No test image changed its verdict."
-    return (
-        f"**Answer.** From {before} to {after}, {what}. The image AUROC of {method_name(student)} "
-        f"goes from {levels[0]} to {levels[1]} %. {said} {flipped}"
-    )

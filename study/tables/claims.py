@@ -13,7 +13,7 @@ import pandas as pd
 
 from study.scoring.metrics import METRICS
 from study.scoring.resampling import METRICS as ANSWERED
-from study.tables.format import brackets, listed, lower, method_name, plain, signed
+from study.tables.format import brackets, counted, listed, lower, method_name, plain, signed, upper
 from study.tables.intervals import Scores, seeds_interval
 from study.tables.paper import HEAD, quoted_rows, quotes, real
 
@@ -34,9 +34,22 @@ NUMBERS = [  # columns of claims.csv
 ]
 
 
-def rule(settings):
-    """RULE in the numbers of the section `claims` of params.yaml."""
-    return RULE.format(smallest=settings.smallest, resamples=settings.resamples)
+def rule(settings, answers):
+    """RULE in the numbers of the section `claims` of params.yaml, and what a correction leaves.
+
+    answers: of `answers`. Intervals over images would be wider too, so Bonferroni leaves no more.
+    """
+    said = RULE.format(smallest=settings.smallest, resamples=settings.resamples)
+    found = [one for claim in answers for one in claim["answers"]]
+    decided = [one for one in found if one.verdict in (YES, NO)]
+    if not decided:
+        return said
+    wide = [seeds_interval([*one.pairs.values()], 1 - 0.05 / len(found)) for one in decided]
+    return (
+        f"{said} Nothing is corrected for the number of comparisons: {len(decided)} of "
+        f"{len(found)} answers are yes or no. With intervals over seeds that hold for all of them "
+        f"at once (Bonferroni), at most {sum(low > 0 or high < 0 for low, high in wide)} remain so."
+    )
 
 
 class Claim(NamedTuple):
@@ -162,7 +175,7 @@ def answer(scores, comparison, smallest):
 
 def claims(tables):
     """The questions that these tables can answer."""
-    frame, student = _frame(tables), tables.student
+    frame, student = tables.tested, tables.student
     there = set(frame[["student", "map"]].itertuples(index=False, name=None))
     method = (student, "segmentation")
 
@@ -199,15 +212,9 @@ def claims(tables):
             yield claim._replace(comparisons=compared)
 
 
-def _frame(tables):
-    """Test rows of networks and baseline."""
-    nearest = tables.baseline[tables.baseline.split == "test"]
-    return pd.concat([part for part in (tables.test, nearest) if len(part)] or [tables.test])
-
-
 def answers(tables, smallest):
     """Every claim as a dict: key, question, answers, those on the method itself first, verdict."""
-    scores = [Scores(_frame(tables), metric, tables.draws) for metric in ANSWERED]
+    scores = [Scores(tables.tested, metric, tables.draws) for metric in ANSWERED]
     for claim in claims(tables):
         found = [answer(s, one, smallest) for one in claim.comparisons for s in scores]
         found = [one for one in found if one]
@@ -229,6 +236,17 @@ def summary(answers):
         names = listed([METRICS[one.metric].label for one in group])
         parts.append(f"{said} for {names}{' on drawn defects' * all(x.drawn for x in group)}")
     return "; ".join([parts[0], *map(lower, parts[1:])])
+
+
+def overall(answers):
+    """One sentence on all questions, in image AUROC; empty where it was not compared."""
+    first = [one for claim in answers for one in claim["first"] if one.metric == "image_auroc"]
+    counts = Counter(one.verdict for one in first).most_common()
+    many = counted(len(first), "question")
+    if len(counts) == 1:
+        return f"{counts[0][0]} for all {many}, in image AUROC."
+    parts = [f"{lower(said)} for {number}" for said, number in counts]
+    return upper(f"{listed(parts)} of {many}, in image AUROC.") if parts else ""
 
 
 def figures(one):
@@ -262,7 +280,7 @@ def numbers(answers):
 
 def reached(tables, row, metric="image_auroc"):
     """(mean, interval over seeds, interval over images) of a row in percent, or None."""
-    found = Scores(_frame(tables), metric, tables.draws).estimate(row)
+    found = Scores(tables.tested, metric, tables.draws).estimate(row)
     if found is None:
         return None
     means = [*found[0].values()]

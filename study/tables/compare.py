@@ -15,12 +15,11 @@ from study import files
 from study.params import ROOT
 from study.scoring import resampling, thresholds
 from study.scoring.scores import METRICS
-from study.tables import answers, claims, revisions
-from study.tables.format import plus_minus, signed, upper
+from study.tables import claims, revisions
+from study.tables.format import counted, method_name, over_seeds, signed, upper
 from study.tables.intervals import Scores
 
 ROW = ["category", "benchmark", "student", "map"]
-RULE = {"smallest": 0.5, "resamples": 2000}  # for runs from before params.yaml had `claims`
 
 
 def both(before, after, root=ROOT):
@@ -44,23 +43,16 @@ def parameters(one, two):
     return pd.DataFrame(rows, columns=columns).set_index("parameter")
 
 
-def setting(run, key):
-    """A number of the section `claims` of a run's params.yaml."""
-    return run.params.get(f"claims.{key}", RULE[key])
-
-
 class Pair:
     """Two runs as one study: students are called A/<name> and B/<name>, so that claims apply."""
 
     def __init__(self, one, two):
-        self.runs, self.smallest = {"A": one, "B": two}, setting(two, "smallest")
-        self.rows = pd.concat(
-            [run.rows.assign(student=f"{side}/" + run.rows.student) for side, run in self.items()]
-        )
-        self.draws = dict(self._resampled(setting(two, "resamples")))
-
-    def items(self):
-        return self.runs.items()
+        self.runs = {"A": one, "B": two}
+        # Runs from before params.yaml had `claims` are judged by the shipped numbers.
+        self.smallest = two.params.get("claims.smallest", 0.5)
+        self.rows = pd.concat([run.rows.assign(student=f"{side}/" + run.rows.student)
+                               for side, run in self.runs.items()])  # fmt: skip
+        self.draws = dict(self._resampled(two.params.get("claims.resamples", 2000)))
 
     def _resampled(self, count):
         """Image AUROC in each resample, by `scores.KEYS`, where both runs tested equal images.
@@ -68,7 +60,7 @@ class Pair:
         Pixel metrics have none: git keeps no maps.
         """
         for key, rows in self.rows.groupby(["category", "benchmark"]):
-            tests = {side: tested(run, *key, rows) for side, run in self.items()}
+            tests = {side: tested(run, *key, rows) for side, run in self.runs.items()}
             if None in tests.values() or tests["A"][:2] != tests["B"][:2]:
                 continue
             labels = np.array(tests["A"][1])
@@ -90,8 +82,7 @@ class Pair:
         found, levels = self.answer(scores, student, kind), []
         for side in self.runs:
             row = scores.estimate((f"{side}/{student}", kind))
-            means = pd.Series(row[0] if row else {}, dtype=float)
-            levels.append(plus_minus(means.mean(), means.std(ddof=1)) or "–")
+            levels.append(over_seeds(pd.Series(row[0] if row else {}, dtype=float)) or "–")
         if found is None:
             return "–", "–", *levels
         if not any(found.pairs.values()):
@@ -112,7 +103,7 @@ class Pair:
             for name in dict.fromkeys(names):
                 found[*where, *name] = self.told(scores, *name)
         columns = ["B − A [over seeds] [over images]", "is B better?"]
-        columns += [f"{side}: {run.name}" for side, run in self.items()]
+        columns += [f"{side}: {run.name}" for side, run in self.runs.items()]
         frame = pd.DataFrame.from_dict(found, orient="index", columns=columns)
         frame.index = pd.MultiIndex.from_tuples(frame.index, names=ROW) if found else frame.index
         return frame
@@ -160,17 +151,31 @@ def flipped(one, two):
 
 
 def answer(one, two):
-    """`answers.compare` of two runs, on the method of B."""
-    student, pair = two.params.get("headline", "full"), Pair(one, two)
+    """What was changed, and what that did to the method of B and to the verdicts on images."""
+    student, pair, table = two.params.get("headline", "full"), Pair(one, two), parameters(one, two)
     shared = [c for c in one.params["categories"] if c in two.params["categories"]]
     rows = pair.rows[pair.rows.category.isin(shared) & pair.rows.real_defects.astype(bool)]
     scores = Scores(rows, "image_auroc", pair.draws)
-    _, verdict, *levels = pair.told(scores, student, "segmentation")
+    _, verdict, before, after = pair.told(scores, student, "segmentation")
     found, images = pair.answer(scores, student, "segmentation"), flipped(one, two)
+
+    shown = [f"`{key}` {a} → {b}" for key, a, b in table.head(3).itertuples(name=None)]
+    more = [f"{len(table) - 3} more"] if len(table) > 3 else []
+    what = f"{len(table)} parameters differ" if len(table) > 1 else "one parameter differs"
+    what = f"{what}: {', '.join(shown + more)}" if shown else "no parameter differs"
     numbers = f"{found.numbers}; {found.reason}" if found else "no seeds in common"
-    said = f"Is B better? {upper(verdict)}: {numbers}."
-    table = parameters(one, two)
-    return answers.compare(table, student, levels, said, images) + "".join(warnings(one, two))
+    if isinstance(images, pd.DataFrame):
+        right = int((images["now"] == "right").sum())
+        changed = (
+            f"The verdict on {counted(len(images), 'test image')} changed; {right} of the new "
+            "verdicts are right."
+        )
+        images = changed if len(images) else "No test image changed its verdict."
+    return (
+        f"**Answer.** From {one.name} to {two.name}, {what}. The image AUROC of "
+        f"{method_name(student)} goes from {before} to {after} %. Is B better? {upper(verdict)}: "
+        f"{numbers}. {images}"
+    ) + "".join(warnings(one, two))
 
 
 def warnings(one, two):

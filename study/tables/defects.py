@@ -5,7 +5,7 @@ import pandas as pd
 from study import results
 from study.scoring import conformal, metrics, thresholds
 from study.scoring.scores import load_scores
-from study.tables.format import markdown, plus_minus
+from study.tables.format import markdown, over_seeds
 
 TITLE = "Test images by type of defect"
 ABOUT = (
@@ -43,11 +43,11 @@ def by_type(images, settings):
         good, defective = test[test.label == 0], test[test.label == 1]
         for defect, group in defective.groupby("defect") if len(good) and seeds else ():
             both, row = pd.concat([good, group]), rows.setdefault(defect, {"images": len(group)})
-            row[f"image AUROC, {kind}"] = spread(
-                metrics.image_auroc(both[one].to_numpy(), both.label.to_numpy()) for one in seeds
-            )
+            areas = [metrics.image_auroc(both[x].to_numpy(), both.label.to_numpy()) for x in seeds]
+            row[f"image AUROC, {kind}"] = over_seeds(100 * pd.Series(areas))
             if cuts:
-                row[f"found, {kind}"] = spread((group[one] > cuts[one]).mean() for one in seeds)
+                found = [(group[one] > cuts[one]).mean() for one in seeds]
+                row[f"found, {kind}"] = over_seeds(100 * pd.Series(found))
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("defect")
 
 
@@ -58,12 +58,6 @@ def calibrated(scores, alpha):
         return {one: conformal.threshold(known[one], alpha) for one in thresholds.seeds(scores)}
     except ValueError:
         return {}
-
-
-def spread(shares):
-    """`93.1 ± 0.4` in percent of a share for each seed."""
-    values = 100 * pd.Series([*shares])
-    return plus_minus(values.mean(), values.std(ddof=1))
 
 
 def sections(settings):

@@ -28,6 +28,11 @@ def plus_minus(mean, deviation):
     return f"{mean:.1f}" if np.isnan(deviation) else f"{mean:.1f} ± {deviation:.1f}"
 
 
+def over_seeds(values):
+    """`plus_minus` of a figure for each seed, a Series."""
+    return plus_minus(values.mean(), values.std(ddof=1))
+
+
 def signed(value):
     """`+0.9`, `-0.1`; a rounded zero is `0.0`, without a sign."""
     rounded = round(float(value), 1)
@@ -73,5 +78,4 @@ def method_name(student):
 def spread(frame):
     """Mean and deviation over seeds in percent, a row for each benchmark, student and map."""
     groups = frame.groupby(["benchmark", "student", "map"], sort=False)[list(METRICS)]
-    mean, deviation = groups.mean() * 100, groups.std(ddof=1) * 100
-    return mean.combine(deviation, lambda a, b: a.combine(b, plus_minus)).dropna(axis=1, how="all")
+    return groups.agg(lambda values: over_seeds(100 * values)).dropna(axis=1, how="all")

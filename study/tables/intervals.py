@@ -24,9 +24,9 @@ def images_interval(draws, confidence=0.95):
 
 
 class Scores:
-    """The scores of a table's rows in one metric, in percent: {row: {(category, seed): score}}.
+    """The scores of a table's rows in one metric, in percent, a column for each (student, map).
 
-    Rows (student, map) are on real defects, or on drawn ones if no real ones have the metric.
+    Rows are on real defects, or on drawn ones if no real ones have the metric.
     """
 
     def __init__(self, frame, metric, draws):
@@ -34,14 +34,13 @@ class Scores:
         found = frame[frame[metric].notna()]
         self.drawn = len(found) > 0 and not found.real_defects.any()
         found = found if self.drawn else real(found)
-        self.metric, self.draws, self.rows, self.benchmarks = metric, draws, {}, {}
-        columns = ["student", "map", "category", "seed", "benchmark", metric]
-        for student, kind, category, seed, benchmark, value in found[columns].to_numpy().tolist():
-            scores = self.rows.setdefault((student, kind), {})
-            if (category, seed) in scores:
-                raise ValueError(f"two rows of {student}, {kind}, {category}, seed {seed}")
-            scores[category, seed] = 100 * value
-            self.benchmarks[category] = benchmark
+        self.metric, self.draws = metric, draws
+        self.rows = dict.fromkeys(zip(found.student, found["map"], strict=True))
+        self.benchmarks = dict(zip(found.category, found.benchmark, strict=True))
+        found = found.set_index(["category", "seed", "student", "map"])[metric]
+        if twice := [", ".join(map(str, key)) for key in found.index[found.index.duplicated()]]:
+            raise ValueError(f"two rows of {twice[0]} (category, seed, student, map)")
+        self.table = 100 * found.unstack(["student", "map"], sort=False)
 
     def estimate(self, one, other=None, only=()):
         """Estimate a row, or its difference from another if both were measured.
@@ -49,19 +48,16 @@ class Scores:
         Returns ({seed: mean over the categories}, interval over images, categories), or None. Only
         seeds that every category has are used; only: the categories, if not all.
         """
-        scores, less = self.rows.get(one, {}), self.rows.get(other, {})
-        shared = dict.fromkeys(key for key in scores if other is None or key in less)
-        categories = tuple(dict.fromkeys(c for c, _ in shared if not only or c in only))
-        seeds = [s for s in dict.fromkeys(s for _, s in shared)
-                 if all((c, s) in shared for c in categories)]  # fmt: skip
-        if not categories or not seeds:
+        if one not in self.rows or other not in (None, *self.rows):
             return None
-        means = {
-            seed: float(np.mean([scores[c, seed] - less.get((c, seed), 0) for c in categories]))
-            for seed in seeds
-        }
+        shared = (self.table[one] - (self.table[other] if other else 0)).dropna()
+        shared = (shared.loc[list(only)] if only else shared).unstack("seed", sort=False)
+        shared = shared.dropna(axis="columns")
+        if shared.empty:
+            return None
+        categories, seeds = tuple(shared.index), shared.columns
         draws = [self._resampled(one, other, category, seeds) for category in categories]
-        return means, images_interval(draws), categories
+        return shared.mean().to_dict(), images_interval(draws), categories
 
     def _resampled(self, one, other, category, seeds):
         """Mean over the seeds in each resample, (resamples,), or None where one is missing."""

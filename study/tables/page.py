@@ -28,13 +28,7 @@ NO_RESULT = (  # keys that name things, or change no result of the method
     *("baseline", "calibration", "figures"),
 )
 HEADLINE_STAGES = (
-    "dataset",
-    "student",
-    "segmentation",
-    "maps",
-    "evaluation",
-    "baseline",
-    "calibration",
+    *("dataset", "student", "segmentation", "maps", "evaluation", "baseline", "calibration"),
 )
 
 
@@ -66,10 +60,8 @@ def protocol(params):
         f"{student.steps} student steps of {student.batch_size} images and {segmentation.steps} "
         f"segmentation steps of {segmentation.batch_size}, teacher {params.teacher.backbone}; "
         f"trained in {precision(params)}; last step, nothing chosen on test. "
-        f"Device: {device_name()}. "
-        f"Python {platform.python_version()}, "
-        + ", ".join(f"{name} {version(name)}" for name in PACKAGES)
-        + "."
+        f"Device: {device_name()}. Python {platform.python_version()}, "
+        f"{', '.join(f'{name} {version(name)}' for name in PACKAGES)}."
     )
 
 
@@ -143,43 +135,29 @@ def text(params, tables, notebooks, details=()):
     figures = [f"![Hits, misses and false alarms: {name}](figures/{name}-outcomes.png)"
                for name in params.categories]  # fmt: skip
     found = list(claims.answers(tables, params.claims.smallest))
-    pixels = pixel_table(tables)
-    drawn = not tables.test.real_defects.all()
-    note = "; `_drawn`: drawn on good images, not real" if drawn else ""
-    return (
-        "\n\n".join(
-            [
-                f"# Study `{params.study}`",
-                protocol(params),
-                answers.ablations(
-                    found, claims.reached(tables, (tables.student, "segmentation")), tables.student
-                ),
-                "Commit, parameters and wall time: `run.md`, once `make record` has written it.",
-                "## Image AUROC on real defects (percent, mean ± standard deviation over seeds)",
-                markdown(table4(tables)),
-                *missing(tables),
-                *details,
-                *(
-                    [
-                        f"## Pixel metrics (percent{note})",
-                        markdown(pixels),
-                    ]
-                    if len(pixels)
-                    else []
-                ),
-                *alarms.sections(params.categories),
-                "## The paper's questions, answered here",
-                claims.rule(params.claims),
-                markdown(claims.table(found)) if found else "No question can be answered.",
-                *paper.sections(tables.test, answers.paper_figures(tables.test)),
-                *(budget() if paper.applies(tables.test) else []),
-                *figures,
-                "## Notebooks\n\n" + "\n".join(links),
-                "The other items' notebooks lie in DVC's cache and, after `dvc repro`, "
-                f"in [rendered/items]({up}/rendered/items).",
-                "Tables: [ablations.csv](ablations.csv) (test), [validation.csv](validation.csv), "
-                "[baseline.csv](baseline.csv), [claims.csv](claims.csv).",
-            ]
-        )
-        + "\n"
-    )
+    reached, pixels = claims.reached(tables, (tables.student, "segmentation")), pixel_table(tables)
+    note = "" if tables.test.real_defects.all() else "; `_drawn`: drawn on good images, not real"
+    blocks = [
+        f"# Study `{params.study}`",
+        protocol(params),
+        answers.ablations(found, reached, tables.student),
+        "Commit, parameters and wall time: `run.md`, once `make record` has written it.",
+        "## Image AUROC on real defects (percent, mean ± standard deviation over seeds)",
+        markdown(table4(tables)),
+        *missing(tables),
+        *details,
+        *([f"## Pixel metrics (percent{note})", markdown(pixels)] if len(pixels) else []),
+        *alarms.sections(params.categories),
+        "## The paper's questions, answered here",
+        claims.rule(params.claims, found),
+        markdown(claims.table(found)) if found else "No question can be answered.",
+        *paper.sections(tables.test, answers.paper_figures(tables.test)),
+        *(budget() if paper.applies(tables.test) else []),
+        *figures,
+        "## Notebooks\n\n" + "\n".join(links),
+        "The other items' notebooks lie in DVC's cache and, after `dvc repro`, "
+        f"in [rendered/items]({up}/rendered/items).",
+        "Tables: [ablations.csv](ablations.csv) (test), [validation.csv](validation.csv), "
+        "[baseline.csv](baseline.csv), [claims.csv](claims.csv).",
+    ]
+    return "\n\n".join(blocks) + "\n"

@@ -11,7 +11,7 @@ import pandas as pd
 
 from study.params import ROOT
 from study.scoring.metrics import METRICS
-from study.tables.format import counted, markdown, plus_minus, signed
+from study.tables.format import counted, markdown, over_seeds, plus_minus, signed
 
 CATEGORIES = (
     *("bottle", "cable", "capsule", "carpet", "grid", "hazelnut", "leather", "metal_nut", "pill"),
@@ -91,6 +91,11 @@ def real(frame):
     return frame[frame.real_defects.astype(bool)]
 
 
+def together(*frames):
+    """Frames below each other; empty ones, whose columns have no types, are left out."""
+    return pd.concat([frame for frame in frames if len(frame)] or frames[:1])
+
+
 def rows_of(test, student=METHOD[0], kind=METHOD[1]):
     """Rows of one student and map on real defects."""
     return real(test[(test.student == student) & (test["map"] == kind)])
@@ -110,7 +115,7 @@ def ours(rows, metric, categories):
     """`93.1 ± 0.4`, mean and deviation over seeds, or "not measured" and how far it got."""
     means = seed_means(rows, metric, categories)
     if len(means):
-        return plus_minus(means.mean(), means.std(ddof=1))
+        return over_seeds(means)
     known = rows[rows[metric].notna() & rows.category.isin(categories)]
     most = known.groupby("seed").size().max() if len(known) else 0
     return f"{NONE}: {most} of {len(categories)} categories" if most else NONE

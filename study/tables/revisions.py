@@ -15,6 +15,7 @@ from dvc.scm import Git, SCMError, resolve_rev
 from study.params import ROOT
 from study.scoring.scores import load_scores
 from study.scoring.thresholds import FACTS
+from study.tables.paper import together
 
 RUN = "run `dvc repro` there and commit, or name another revision"
 KEYS = {"study": str, "categories": list, "seeds": list, "students": dict}  # what is read here
@@ -114,10 +115,10 @@ def load(name, root=ROOT):
     if (test := frame("ablations")) is None:
         raise ValueError(f"{called}: no results, {folder}/ablations.csv is not there; {RUN}")
     baseline = frame("baseline")
-    frames = [test] + ([] if baseline is None else [baseline[baseline.split == "test"]])
+    rivals = test[:0] if baseline is None else baseline[baseline.split == "test"]
     scores = {category: images(category) for category in tree["categories"]}
     scores = {category: table for category, table in scores.items() if table is not None}
     stale = _stale(_read(commit, "dvc.lock", root), params, tree)
-    rows = pd.concat([one for one in frames if len(one)] or frames[:1], ignore_index=True)
+    rows = together(test, rivals).reset_index(drop=True)
     rows = rows.sort_values("real_defects", ascending=False, kind="stable")
     return Experiment(called, params, rows, scores, stale)

@@ -104,6 +104,7 @@ def test_pages(built):
     assert set(pages(built)) == {
         *("index.html", "gallery.html", "run.html", "category-nut.html", "category-bolt.html"),
         *(f"notebooks/{n}.html" for n in ("ablations", "figures-nut", "figures-bolt")),
+        *(f"docs/{name}.html" for name in build.GUIDES),
     }
 
 
@@ -141,8 +142,8 @@ def test_sheets_that_the_script_asks_for_exist(built):
 
 
 def test_it_is_small(built):
-    """Under 5 MB for the quick study. The architecture takes 0.17 of the toy's 0.55 MB."""
-    assert sum(map(len, bytes_of(built).values())) < 600_000
+    """Under 5 MB for the quick study."""
+    assert sum(map(len, bytes_of(built).values())) < 450_000
     quick = params.ROOT / "site" / "quick"
     assert sum(map(len, bytes_of(quick).values())) < 5e6  # 0 where it was not built
 
@@ -220,8 +221,10 @@ def test_the_first_question_is_answered_first(built):
     assert "Yes: +1.0 points [+1.0, +1.0] over seeds, [+1.0, +1.0] over images" in sentence
     assert "as in the paper (+0.9)" in sentence
     assert "at least 0.5 points" in page.find(id="claims").find_parent("section").get_text()
-    lead = page.select_one(".lead").get_text()
+    lead = page.select_one("h1").find_next_sibling("p").get_text()
+    assert lead.lstrip().startswith("Yes for all 5 questions, in image AUROC.")
     assert "The full method reaches 59.2 [59.2, 59.2] percent image AUROC" in lead
+    assert "It differs from the teacher alone (nearest neighbour) by +4.2 points [" in lead
     assert len(page.select("main .claim")) == 5
 
 
@@ -420,6 +423,19 @@ def test_the_answer_stands_on_the_first_screen(visit):
     for size in (PHONE, DESK):
         box = visit("index.html", size).locator("#denoising .verdict").bounding_box()
         assert box["y"] + box["height"] <= size["height"]
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_it_loads_within_a_second(visit, name):
+    """The best of three visits: a busy machine is no fault of the page."""
+    timing = "performance.getEntriesByType('navigation')[0].loadEventEnd"
+    assert min(visit(name).evaluate(timing) for _ in range(3)) < 1000
+
+
+def test_paper_gets_what_is_folded_away(visit):
+    page = visit("index.html")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.locator("#deviations table").is_visible()
 
 
 def test_tables_sort_by_click_and_by_key(visit):

@@ -95,8 +95,29 @@ def test_the_summary_groups_the_metrics():
 
 
 def test_the_rule_is_printed_with_its_numbers():
-    text = claims.rule(PARAMS.claims)
+    text = claims.rule(PARAMS.claims, ())
     assert "2,000 resamples" in text and "at least 0.5 points" in text
+    assert "correct" not in text  # without an answer there is nothing to correct
+
+
+def test_a_correction_leaves_what_is_decided_at_a_hundredth_of_the_error():
+    """Three seeds, df 2, t at 0.9975: 14.09; of the mean 1.0 with deviation 0.1, 0.81 is left."""
+    sure, unsure = ({seed: 1 + s * seed for seed in (-1, 0, 1)} for s in (0.1, 0.2))
+    found = [one()._replace(pairs=pairs) for pairs in (sure, unsure)] + [one(0.0, (-1, 1))] * 8
+    text = claims.rule(PARAMS.claims, [{"answers": found}])
+    assert "2 of 10 answers are yes or no." in text and "at most 1 remain so." in text
+
+
+def test_all_questions_in_one_sentence():
+    def overall(*answers):
+        return claims.overall([{"first": [one]} for one in answers])
+
+    unsure, pixels = one(0.0, (-1, 1), (-1, 1)), one()._replace(metric="iap")
+    assert overall(unsure, unsure, pixels) == "Undetermined for all 2 questions, in image AUROC."
+    assert overall(one(), unsure, unsure) == (
+        "Undetermined for 2 and yes for 1 of 3 questions, in image AUROC."
+    )
+    assert overall(pixels) == ""
 
 
 def test_a_comparison_pairs_seeds_of_the_mean_category():

@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
-from test_scores import SETTINGS, category, images_of, maps_of
+from test_scores import SETTINGS, category, images_of, leave, maps_of
 
 from lib.anomaly_map import cosine_map
 from lib.devices import device
@@ -92,12 +92,26 @@ def test_figures(found, images):
     )
     made = [
         (explore.features(rows), 8, "level 3 (stride 16)"),
-        (explore.distances(images[0], one), 9, "product: cosine map\n16x16"),
-        (explore.scored(images[0], mask, one, 50), 3, "image, mask outlined"),
-        (explore.scored(images[0], None, one, 50), 3, "image"),
+        (explore.distances(images[0], one), 10, "product: cosine map\n16x16"),
+        (explore.scored(images[0], mask, one, 50), 6, "image, mask outlined"),
+        (explore.scored(images[0], None, one, 50), 6, "image"),
     ]
     for figure, panels, text in made:
         figure.canvas.draw()
         assert len(figure.axes) == panels
         assert text in [axis.get_title() for axis in figure.axes]
+    plt.close("all")
+
+
+def test_the_overview_shows_each_outcome_nearest_to_the_threshold(networks, view, elsewhere):
+    """On data whose maps are noise around the masks; `leave` puts them where the stages do."""
+    leave(SETTINGS, view.held_out)
+    figure = explore.overview(DeSTSeg(*networks), view, 0)
+    rows = [axis.get_ylabel() for axis in figure.axes if axis.get_ylabel()]
+    found = {one["outcome"]: one for one in view.examples(0, 1)}
+    shown = [found[outcome] for outcome in explore.SINGLE if outcome in found]
+    assert len(figure.axes) == 8 * len(shown) + 8  # room for scales
+    for row, one in zip(rows, shown, strict=True):
+        assert row.startswith(explore.SINGLE[one["outcome"]]) and f"{one['score']:.3f}" in row
+        assert "threshold" in row
     plt.close("all")

@@ -14,7 +14,7 @@ from study.site import notebooks
 
 TABLE = "<table border='1'><thead><tr><th></th><th>score</th></tr></thead><tbody><tr><th>a</th><td>1</td></tr></tbody></table>"  # noqa: E501
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="  # noqa: E501
-LINKS = "[next](figures-nut.ipynb), [guide](../../docs/guide.md), [paper](https://example.org/p)"
+LINKS = "[next](figures-nut.ipynb), [some](figures.ipynb), [guide](../../docs/guide.md), [paper](https://example.org/p)"
 
 
 def write_notebook(path, title="What came out?"):
@@ -37,14 +37,14 @@ def write_notebook(path, title="What came out?"):
 @pytest.fixture
 def soup(tmp_path):
     write_notebook(tmp_path / "one.ipynb")
-    title, html = notebooks.notebook(tmp_path / "one.ipynb", {"figures-nut"})
+    title, html = notebooks.notebook(tmp_path / "one.ipynb", ["figures-nut", "figures-z"])
     assert title == "What came out?"
     return BeautifulSoup(html, "html.parser")
 
 
 def test_links_lead_to_pages_of_the_site_or_become_text(soup):
     targets = [link["href"] for link in soup.find_all("a")]
-    assert targets == ["figures-nut.html", "https://example.org/p"]
+    assert targets == [*["figures-nut.html"] * 2, "https://example.org/p"]
     assert "guide" in soup.get_text()
 
 
@@ -98,22 +98,6 @@ def test_the_download_has_no_outputs(tmp_path):
     found = nbformat.reads(notebooks.bare(tmp_path / "one.ipynb"), 4)
     assert [cell.get("outputs", []) for cell in found.cells] == [[], [], []]
     assert found.cells[2].source == "show()\nshow()"
-
-
-def test_figures_of_the_cells_that_call_a_function(tmp_path):
-    def cell(source, *outputs):
-        return v4.new_code_cell(source, outputs=[v4.new_output("display_data", o) for o in outputs])
-
-    answer = {"text/markdown": "**Answer.** It is good."}
-    figure, other = {"image/png": PIXEL}, {"image/png": "AAAA"}
-    cells = [
-        cell("x", answer),
-        cell("e.features(1)\ne.scored(2);", other, figure),
-        cell("y", other),
-    ]
-    nbformat.write(v4.new_notebook(cells=cells), tmp_path / "one.ipynb")
-    said, figures = notebooks.figures_of(tmp_path / "one.ipynb", ("scored",))
-    assert said == "It is good." and figures == [b64decode(PIXEL)]
 
 
 def test_figures_become_webp_of_the_same_pixels(soup):

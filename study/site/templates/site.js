@@ -354,6 +354,7 @@ function galleryPage(data) {
   read();
 }
 
+addEventListener("beforeprint", () => document.querySelectorAll("section > details").forEach((one) => { one.open = true; }));
 document.querySelectorAll("table.sortable").forEach(sortable);
 document.querySelectorAll("figure.chart").forEach(chart);
 const embedded = document.getElementById("galleries");
