@@ -42,7 +42,11 @@ NOTEBOOKS = (  # what each kind of notebook answers, in the order to read them
     ("calibration", "thresholds from good images"),
 )
 ABOUT_PAPER = ("paper", "pro")  # of no use beside somebody's own parts
-GUIDES = ("rerun", "log")  # of docs/, likewise
+GUIDES = {  # of the repository, likewise
+    "rerun": ROOT / "docs/rerun.md",
+    "log": ROOT / "docs/log.md",
+    "beyond": ROOT / "reports/beyond/README.md",
+}
 CHECKED = (
     "The machine did other work as well, so the minutes are upper bounds. Without the official "
     "code's reference cases, the tests that need them are skipped."
@@ -103,6 +107,13 @@ def not_measured(settings, tables):
         yield "The spread over seeds: there is one."
     if "device" in test and test.device.str.contains("no GPU").all():
         yield "A GPU: everything ran on the CPU."
+
+
+def beyond():
+    """(question, answer) of the page that study/beyond/summary.py writes."""
+    sections = GUIDES["beyond"].read_text(encoding="utf-8").split("\n## ")[1:]
+    pairs = (section.split("\n\n", 1) for section in sections)
+    return [(question, Markup(markdown(answer))) for question, answer in pairs]
 
 
 def record(folder):
@@ -168,7 +179,8 @@ class Site:
             "notebooks": [(name, about) for name, _, about in self.notebooks],
             "beside_paper": paper.applies(self.tables.test),
             "quotes_paper": public,
-            "guides": GUIDES if public else (),
+            "guides": GUIDES if public else {},
+            "beyond": beyond() if public else [],
         }
         self.run, self.facts = run, evidence.run_facts(run)
 
@@ -195,8 +207,8 @@ class Site:
 
     def guides(self):
         """The repository's guides that the first page links to."""
-        for name in self.templates.globals["guides"]:
-            text = (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
+        for name, path in self.templates.globals["guides"].items():
+            text = path.read_text(encoding="utf-8")
             title, _, text = text.removeprefix("# ").partition("\n")
             body = Markup(markdown(text))
             self.write(f"docs/{name}.html", "text.html", title=title, body=body)
