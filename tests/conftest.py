@@ -2,12 +2,20 @@ import shutil
 
 import pytest
 import torch
-from clones import dvc, run_tiny
+from clones import run_tiny, stale
 from toys import write_nut
 
 from lib.devices import device, fix_arithmetic
 from lib.networks import Teacher
 from study import checkpoint, results
+
+
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups
+def pytest_collection_modifyitems(items):
+    """What stays in one process: a file's tests, and all tests of the finished run."""
+    for item in items:
+        group = "finished" if "finished" in item.fixturenames else item.path.name
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -48,8 +56,7 @@ def finished(tmp_path_factory):
     """A copy of the repository after one `dvc repro` of a tiny grid; a test leaves it as it was."""
     finished = run_tiny(tmp_path_factory.mktemp("clone"))
     yield finished
-    status, output = dvc("status", "-q", "dvc.yaml", cwd=finished)
-    assert status == 0, f"a test spoiled the finished run; it needs `clone`:\n{output}"
+    assert not (found := stale(finished)), f"a test spoiled this run; it needs `clone`: {found}"
 
 
 @pytest.fixture
