@@ -14,7 +14,6 @@ import csv
 import json
 import sys
 import time
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -72,10 +71,13 @@ class Inspection:
         """Score every file; returns the exit status."""
         started = time.monotonic()
         try:
-            with self._table() as table:
+            self.out.mkdir(parents=True, exist_ok=True)
+            table = self.out / "scores.csv"
+            with table.open("w", encoding="utf-8", newline="", buffering=1) as file:
+                writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+                writer.writeheader()
                 for start in range(0, len(self.files), BATCH):
-                    for row in self.batch(self.files[start : start + BATCH]):
-                        table(row)
+                    writer.writerows(self.batch(self.files[start : start + BATCH]))
                     self._say(start + BATCH, started)
         finally:  # also of an interrupted run
             if self.rows:
@@ -124,20 +126,6 @@ class Inspection:
     def name(self, path):
         """A file's name below the folder that is inspected."""
         return path.relative_to(self.folder).as_posix()
-
-    @contextmanager
-    def _table(self):
-        """Gives a function that writes a row of scores.csv to disk."""
-        self.out.mkdir(parents=True, exist_ok=True)
-        with (self.out / "scores.csv").open("w", encoding="utf-8", newline="") as file:
-            table = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-            table.writeheader()
-
-            def write(row):
-                table.writerow(row)
-                file.flush()
-
-            yield write
 
     def _say(self, done, started):
         done, many = min(done, len(self.files)), len(self.files)

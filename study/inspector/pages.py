@@ -20,14 +20,13 @@ class Pictures:
         self.most, self.kept = most, []
 
     def add(self, score, file, picture):
-        """Keep the picture, or forget that of the lowest score."""
-        if len(self.kept) == self.most and score <= self.kept[0][0]:
-            return
+        """Keep the picture, and forget that of the lowest score."""
         small, content = picture.copy(), io.BytesIO()
         small.thumbnail((SIDE, SIDE))
         small.save(content, "WEBP", quality=75)
-        put = heapq.heappushpop if len(self.kept) == self.most else heapq.heappush
-        put(self.kept, (score, file, base64.b64encode(content.getvalue()).decode()))
+        heapq.heappush(self.kept, (score, file, base64.b64encode(content.getvalue()).decode()))
+        if len(self.kept) > self.most:
+            heapq.heappop(self.kept)
 
     def by_file(self):
         """{file: base64 of a WebP}."""
