@@ -23,7 +23,6 @@ from PIL import Image
 from study import params, results
 from study.data.category import Category
 from study.inspector import drift, incoming, judge, pages
-from study.inspector.regions import overlay, regions
 from study.progress import duration
 
 BATCH = 16  # images at a time
@@ -107,8 +106,8 @@ class Inspection:
 
     def row(self, path, image, heat, score, p_value):
         """Verdict and regions of one image; writes its overlay."""
-        found = regions(heat, image.size)
-        picture = overlay(image.picture, heat, found)
+        found = pages.regions(heat, image.size)
+        picture = pages.overlay(image.picture, heat, found)
         target = self.out / "overlays" / f"{self.name(path)}.jpg"
         target.parent.mkdir(parents=True, exist_ok=True)
         picture.save(target, quality=85)
