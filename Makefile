@@ -96,7 +96,8 @@ beyond: env ## what the paper did not ask: train profiles/beyond.yaml, render it
 	  || exit 1; done
 
 test: env lint ## lint and tests
-	$(ACTIVE) OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
+	$(ACTIVE) OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile \
+	  --no-loadscope-reorder
 
 torture: env ## kill the pipeline 20 times and compare with an undisturbed run: reports/torture.md
 	$(ACTIVE) $(BIN)/python tests/helpers/torture.py --kills 20
