@@ -89,9 +89,9 @@ class Calibrated:
             parts.append(np.mean(scaled, axis=0))
         return np.mean(parts, axis=0)
 
-    def thresholds(self, values, alpha=None):
+    def thresholds(self, values):
         """The threshold of each row of scores or largest pixels (seeds, N)."""
-        return [conformal.threshold(row[self.known], alpha or self.alpha) for row in values]
+        return [conformal.threshold(row[self.known], self.alpha) for row in values]
 
     def document(self):
         """What `results/calibration/<category>.json` holds."""

@@ -111,13 +111,6 @@ def test_the_plots_page_needs_no_network(finished):
     assert git("status", "--porcelain", cwd=finished) == ""
 
 
-def test_a_forced_stage_gives_the_same_bytes(finished):
-    item = "segmentation@monocrystalline-full-0"
-    status, output = dvc("repro", "-f", "-s", item, cwd=finished)
-    assert status == 0, output
-    assert git("status", "--porcelain", cwd=finished) == ""
-
-
 TRAINED = {f"student@monocrystalline-{name}-0" for name in STUDENTS}
 SEGMENTED = {f"segmentation@monocrystalline-{name}-0" for name in STUDENTS}
 DATA, SCORES = {"dataset@monocrystalline"}, {"evaluation@monocrystalline"}
