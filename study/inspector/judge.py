@@ -14,8 +14,7 @@ from lib.inference import make_teacher
 from lib.networks import SegmentationNetwork, Student, segmentation_input
 from study import results, trained
 from study.scoring import calibration, conformal
-from study.scoring.features import patches
-from study.scoring.gaussian import Gaussian, by_position
+from study.scoring.baseline import Gaussian, by_position, patches
 
 COMBINED = "combined"
 
