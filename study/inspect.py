@@ -22,7 +22,7 @@ from PIL import Image
 
 from study import params, results
 from study.data.category import Category
-from study.inspector import drift, incoming, judge, pages
+from study.inspector import incoming, judge, pages
 from study.progress import duration
 
 BATCH = 16  # images at a time
@@ -140,12 +140,13 @@ class Inspection:
             return []
         sizes, coloured, brightness = zip(*self.facts, strict=True)
         calibrated = calibration_images(self.category, self.calibration)
+        originals = original_sizes(self.settings, self.category, self.calibration)
         known, alarms = self.judge.known.cpu().numpy(), self.count("alarm")
         return [
-            *drift.scores(known, np.float32(self.scores), self.alpha, alarms),
-            *drift.brightness(calibrated.mean(axis=(1, 2, 3)), np.array(brightness)),
-            *drift.sizes(original_sizes(self.settings, self.category, self.calibration), sizes),
-            *drift.colours(self.settings.dataset.channels, coloured),
+            *incoming.about_scores(known, np.float32(self.scores), self.alpha, alarms),
+            *incoming.about_brightness(calibrated.mean(axis=(1, 2, 3)), np.array(brightness)),
+            *incoming.about_sizes(originals, sizes),
+            *incoming.about_colours(self.settings.dataset.channels, coloured),
         ]
 
     def count(self, verdict):
