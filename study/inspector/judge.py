@@ -39,11 +39,6 @@ class Ranked(nn.Module):
         return self.levels[low] + way * rise
 
 
-def at_or_above(known, scores):
-    """How many of `known` (n,) are at least as large as each of `scores` (N,): int64 (N,)."""
-    return (known[None] >= scores[:, None]).sum(dim=1)
-
-
 class Distances(nn.Module):
     """The Mahalanobis distances of a fitted `Gaussian`, as products: ONNX solves no triangles."""
 
@@ -127,7 +122,8 @@ class Judge(nn.Module):
             score = conformal.together(dict(zip(scores, ranked, strict=True)))
         else:
             score = scores[self.kinds[0]][0]
-        p = (1 + at_or_above(self.known, score)) / (len(self.known) + 1)
+        at_or_above = (self.known[None] >= score[:, None]).sum(dim=1)
+        p = (1 + at_or_above) / (len(self.known) + 1)
         pixels = iter(self.pixels)
         scaled = [torch.stack([m / next(pixels) for m in found]).mean(0) for found in maps.values()]
         return torch.stack(scaled).mean(0), score, p
