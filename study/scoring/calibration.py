@@ -1,8 +1,7 @@
 """The stage `calibration`: thresholds from good images alone, and how far they hold on test.
 
-The calibration images are the real good images of the split `validation`
-(`Category.calibrates`). study/scoring/conformal
-has the arithmetic and the layout of the file that this stage leaves.
+The calibration images are the real good images of the split `validation` (`Category.calibrates`).
+study/scoring/conformal has the arithmetic and the layout of the file that this stage leaves.
 """
 
 import hashlib
