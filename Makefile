@@ -11,6 +11,8 @@ OPEN := @$(BIN)/python -c 'import yaml; s = yaml.safe_load(open("params.yaml"))[
 # Items of the grid that train side by side, each on `arithmetic.threads` cores. Whatever is left
 # undone by them, `dvc repro` does at the end.
 JOBS ?= $(shell nproc 2> /dev/null || echo 2)
+# Processes that run the tests; 0: this one alone.
+WORKERS ?= 2
 
 # Revisions of `make compare`; an empty one is the working tree.
 A ?= HEAD
@@ -94,7 +96,8 @@ beyond: env ## what the paper did not ask: train profiles/beyond.yaml, render it
 	  || exit 1; done
 
 test: env lint ## lint and tests
-	$(ACTIVE) $(BIN)/python -m pytest
+	$(ACTIVE) OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile \
+	  --no-loadscope-reorder
 
 torture: env ## kill the pipeline 20 times and compare with an undisturbed run: reports/torture.md
 	$(ACTIVE) $(BIN)/python tests/helpers/torture.py --kills 20

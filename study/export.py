@@ -27,15 +27,10 @@ NAMES = ("map", "score", "p_value")
 
 
 def to_onnx(model, channels):
-    """The `Judge` as an onnx.ModelProto: uint8 (N, H, W, C) in, NAMES out.
+    """The `Judge` as an onnx.ModelProto: uint8 (N, H, W, C) in, NAMES out."""
+    import onnx
+    import onnxscript  # noqa: F401  torch needs it
 
-    Raises ImportError that names the packages to install.
-    """
-    try:
-        import onnx
-        import onnxscript  # noqa: F401  torch needs it
-    except ImportError as error:
-        raise ImportError(f"{error}: pip install -r requirements-export.txt") from error
     size = model.size
     example = torch.zeros(2, size, size, channels, dtype=torch.uint8)
     model = model.cpu().eval()
@@ -72,10 +67,8 @@ def resizing(size, channels, ir_version):
         helper.make_node("Resize", ["planes", "", "", "sizes"], ["small"], **options),
         helper.make_node("Transpose", ["small"], ["pixels"], perm=[0, 2, 3, 1]),
     ]
-    images, pixels = (
-        value("images", "N", "H", "W", channels),
-        value("pixels", "N", size, size, channels),
-    )
+    images = value("images", "N", "H", "W", channels)
+    pixels = value("pixels", "N", size, size, channels)
     graph = helper.make_graph(nodes, "resizing", [images], [pixels], [side])
     opsets = [helper.make_opsetid("", OPSET)]
     return helper.make_model(graph, opset_imports=opsets, ir_version=ir_version)
@@ -83,9 +76,8 @@ def resizing(size, channels, ir_version):
 
 def metadata(settings, category, document, model):
     """{key: text} of what a user of the file must know: thresholds, alpha, provenance."""
-    thresholds = {}
-    for alpha in settings.calibration.alpha:
-        thresholds[f"{alpha:g}"] = float(np.float32(model.threshold(alpha)))
+    alphas = settings.calibration.alpha
+    thresholds = {f"{alpha:g}": float(np.float32(model.threshold(alpha))) for alpha in alphas}
     return {
         "category": category,
         "student": settings.headline,
@@ -123,17 +115,17 @@ def export(settings, category):
 
 
 def main(categories):
-    """The command line; returns the exit status."""
+    """The command line."""
     try:
         settings = params.load()
         for category in categories or settings.categories:
             path = export(settings, category)
             print(f"{path.relative_to(results.ROOT)}, {path.stat().st_size / 1e6:.1f} MB")
-    except (ImportError, OSError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    except ImportError as error:
+        sys.exit(f"error: {error}: pip install -r requirements-export.txt")
+    except (OSError, ValueError) as error:
+        sys.exit(f"error: {error}")
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    main(sys.argv[1:])

@@ -14,7 +14,6 @@ import csv
 import json
 import sys
 import time
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,8 +22,7 @@ from PIL import Image
 
 from study import params, results
 from study.data.category import Category
-from study.inspector import drift, incoming, judge, pages
-from study.inspector.regions import overlay, regions
+from study.inspector import incoming, judge, pages
 from study.progress import duration
 
 BATCH = 16  # images at a time
@@ -72,10 +70,13 @@ class Inspection:
         """Score every file; returns the exit status."""
         started = time.monotonic()
         try:
-            with self._table() as table:
+            self.out.mkdir(parents=True, exist_ok=True)
+            table = self.out / "scores.csv"
+            with table.open("w", encoding="utf-8", newline="", buffering=1) as file:
+                writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+                writer.writeheader()
                 for start in range(0, len(self.files), BATCH):
-                    for row in self.batch(self.files[start : start + BATCH]):
-                        table(row)
+                    writer.writerows(self.batch(self.files[start : start + BATCH]))
                     self._say(start + BATCH, started)
         finally:  # also of an interrupted run
             if self.rows:
@@ -105,8 +106,8 @@ class Inspection:
 
     def row(self, path, image, heat, score, p_value):
         """Verdict and regions of one image; writes its overlay."""
-        found = regions(heat, image.size)
-        picture = overlay(image.picture, heat, found)
+        found = pages.regions(heat, image.size)
+        picture = pages.overlay(image.picture, heat, found)
         target = self.out / "overlays" / f"{self.name(path)}.jpg"
         target.parent.mkdir(parents=True, exist_ok=True)
         picture.save(target, quality=85)
@@ -125,20 +126,6 @@ class Inspection:
         """A file's name below the folder that is inspected."""
         return path.relative_to(self.folder).as_posix()
 
-    @contextmanager
-    def _table(self):
-        """Gives a function that writes a row of scores.csv to disk."""
-        self.out.mkdir(parents=True, exist_ok=True)
-        with (self.out / "scores.csv").open("w", encoding="utf-8", newline="") as file:
-            table = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-            table.writeheader()
-
-            def write(row):
-                table.writerow(row)
-                file.flush()
-
-            yield write
-
     def _say(self, done, started):
         done, many = min(done, len(self.files)), len(self.files)
         taken = max(time.monotonic() - started, 1e-9)
@@ -153,12 +140,13 @@ class Inspection:
             return []
         sizes, coloured, brightness = zip(*self.facts, strict=True)
         calibrated = calibration_images(self.category, self.calibration)
+        originals = original_sizes(self.settings, self.category, self.calibration)
         known, alarms = self.judge.known.cpu().numpy(), self.count("alarm")
         return [
-            *drift.scores(known, np.float32(self.scores), self.alpha, alarms),
-            *drift.brightness(calibrated.mean(axis=(1, 2, 3)), np.array(brightness)),
-            *drift.sizes(original_sizes(self.settings, self.category, self.calibration), sizes),
-            *drift.colours(self.settings.dataset.channels, coloured),
+            *incoming.about_scores(known, np.float32(self.scores), self.alpha, alarms),
+            *incoming.about_brightness(calibrated.mean(axis=(1, 2, 3)), np.array(brightness)),
+            *incoming.about_sizes(originals, sizes),
+            *incoming.about_colours(self.settings.dataset.channels, coloured),
         ]
 
     def count(self, verdict):

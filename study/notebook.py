@@ -7,7 +7,6 @@ stderr, behind the item's name. By convention notebooks print results to stdout 
 rates, time left) to stderr; the saved file leaves stderr out, as it is never the same twice.
 """
 
-import ast
 import io
 import os
 import shutil
@@ -34,6 +33,7 @@ STAGE = os.environ.get("DVC_STAGE", "").rpartition(":")[2].partition("@")[0]
 
 import nbformat  # noqa: E402
 from papermill.exceptions import PapermillExecutionError  # noqa: E402
+from papermill.translators import PythonTranslator  # noqa: E402
 
 
 class NotebookError(Exception):
@@ -129,29 +129,18 @@ def _refuse_changes(item, notebook, before, when):
 
 
 def _check_parameters(notebook, parameters):
-    """Refuse a notebook without a cell tagged `parameters`, or a name which that cell lacks."""
+    """Refuse what is no notebook, and a name that its cell tagged `parameters` lacks."""
     try:
         nbformat.validate(content := nbformat.read(notebook, as_version=4))
-        sources = [c.source for c in content.cells if "parameters" in c.metadata.get("tags", [])]
-        tree = ast.parse("\n".join(sources[:1]))
     except OSError:
         raise
-    except SyntaxError as error:
-        raise ValueError(
-            f"{_shown(notebook)}: its cell tagged 'parameters' is no Python: {error.msg} in line "
-            f"{error.lineno}; leave plain assignments in it"
-        ) from None
     except Exception as error:  # what is no notebook can raise almost anything inside nbformat
         reason = " ".join(str(error).split())[:80]
         raise ValueError(
             f"{_shown(notebook)} is no notebook ({reason}); get it again from git"
         ) from None
-    if not sources:
-        raise ValueError(
-            f"{_shown(notebook)} has no cell tagged 'parameters'; tag the one it needs"
-        )
-    stores = (n for n in ast.walk(tree) if isinstance(n, ast.Name))
-    known = {name.id for name in stores if isinstance(name.ctx, ast.Store)}
+    cells = [cell for cell in content.cells if "parameters" in cell.metadata.get("tags", [])]
+    known = {found.name for cell in cells[:1] for found in PythonTranslator.inspect(cell)}
     if unknown := sorted(set(parameters) - known):
         raise ValueError(
             f"{_shown(notebook)} has no parameter {', '.join(unknown)}; its cell tagged "

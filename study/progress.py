@@ -94,12 +94,6 @@ class Display:
             width = shutil.get_terminal_size().columns - 1
             print(f"\r\x1b[K{status[:width]}", end="", file=self.stream, flush=True)
 
-    def end(self, item):
-        """The item is finished; remove its steps from the line."""
-        with self.lock:
-            if self.current.pop(item, None) and self.updates and not self.current:
-                print("\r\x1b[K", end="", file=self.stream, flush=True)
-
     def _print(self, text):
         clear = "\r\x1b[K" if self.updates else ""
         print(f"{clear}{text}", file=self.stream, flush=True)

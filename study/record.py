@@ -5,7 +5,6 @@ Wall time differs between equal runs. As the output of a stage it would make eac
 
 import subprocess
 import sys
-from datetime import datetime, timedelta
 
 import pandas as pd
 
@@ -23,13 +22,11 @@ def wall_time(timings, study_items, pause=60):
     """
     last = timings.drop_duplicates("item", keep="last")
     last = last[last["item"].isin(study_items)].sort_values("start")
-    wall, reached = 0.0, None
-    for start, seconds in zip(map(datetime.fromisoformat, last.start), last.seconds, strict=True):
-        end = start + timedelta(seconds=seconds)
-        if reached is None or (start - reached).total_seconds() > pause:
-            reached = start
-        wall += max(0.0, (end - reached).total_seconds())
-        reached = max(end, reached)
+    start = pd.to_datetime(last.start)
+    end = start + pd.to_timedelta(last.seconds, "s")
+    reached = end.cummax().shift()  # by the items that began earlier
+    reached = reached.where((start - reached).dt.total_seconds() <= pause, start)
+    wall = (end - reached).dt.total_seconds().clip(lower=0).sum()
     return last.groupby("notebook", sort=False).seconds.agg(["count", "sum"]), wall
 
 

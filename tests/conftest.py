@@ -1,13 +1,16 @@
+import os
 import shutil
 
 import pytest
 import torch
-from clones import dvc, run_tiny
+from clones import run_tiny, stale
+from filelock import FileLock
 from toys import write_nut
 
 from lib.devices import device, fix_arithmetic
 from lib.networks import Teacher
 from study import checkpoint, results
+from study.files import whole
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -45,11 +48,19 @@ def teacher():
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory):
-    """A copy of the repository after one `dvc repro` of a tiny grid; a test leaves it as it was."""
-    finished = run_tiny(tmp_path_factory.mktemp("clone"))
+    """A copy of the repository after one `dvc repro` of a tiny grid; a test leaves it as it was.
+
+    One process of `pytest -n` makes that run, and each has its own copy.
+    """
+    own = tmp_path_factory.getbasetemp()
+    run = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "finished"
+    with FileLock(f"{run}.lock"):
+        if not run.exists():
+            with whole(run) as partial:
+                run_tiny(partial)
+    finished = shutil.copytree(run, own / "study", symlinks=True)
     yield finished
-    status, output = dvc("status", "-q", "dvc.yaml", cwd=finished)
-    assert status == 0, f"a test spoiled the finished run; it needs `clone`:\n{output}"
+    assert not (found := stale(finished)), f"a test spoiled this run; it needs `clone`: {found}"
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ the archive there by hand. No stage of the pipeline calls this: runs contact no 
 
 import errno
 import hashlib
-import io
 import os
 import shutil
 import socket
@@ -20,6 +19,7 @@ from pathlib import Path
 
 import requests
 from tqdm import tqdm
+from tqdm.utils import CallbackIOWrapper
 
 from lib.backbones import import_torchvision
 from study.files import whole
@@ -48,30 +48,18 @@ def verify(path: Path, size: int, sha256: str) -> None:
     """ValueError unless a file has this size in bytes and this SHA-256 (hexadecimal)."""
     if (found := path.stat().st_size) != size:
         raise ValueError(f"{path}: {found} bytes, expected {size}")
-    digest = hashlib.sha256()
-    with path.open("rb") as file, progress(f"checking {path.name}", size) as bar:
-        while block := file.read(1 << 20):
-            digest.update(block)
-            bar.update(len(block))
-    if digest.hexdigest() != sha256:
-        raise ValueError(f"{path}: SHA-256 {digest.hexdigest()}, expected {sha256}")
+    print(f"checking {path.name}", file=sys.stderr, flush=True)
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest != sha256:
+        raise ValueError(f"{path}: SHA-256 {digest}, expected {sha256}")
 
 
 def progress(what: str, total: int, done: int = 0) -> tqdm:
     """A tqdm bar over `total` bytes on stderr: one line in a terminal, a few lines in a log."""
-    bar = {"desc": what, "total": total, "initial": done, "unit": "B", "unit_scale": True}
-    if sys.stderr.isatty():
-        return tqdm(**bar, dynamic_ncols=True)
-    layout = "{desc}: {percentage:.0f} % of {total_fmt}B, {remaining} left"
-    return tqdm(**bar, file=_Lines(), mininterval=20, bar_format=layout)
-
-
-class _Lines(io.TextIOBase):
-    """Turns each of tqdm's updates, which begin with a carriage return, into a line."""
-
-    def write(self, text: str) -> None:
-        if text.strip():
-            print(text.strip(), file=sys.stderr, flush=True)
+    line = "{desc}: {percentage:.0f} % of {total_fmt}B, {remaining} left\n"
+    log = {} if sys.stderr.isatty() else {"mininterval": 20, "bar_format": line}
+    return tqdm(desc=what, total=total, initial=done, unit="B", unit_scale=True, **log)
 
 
 def download(addresses: tuple[str, ...], path: Path, size: int, sha256: str) -> None:
@@ -165,13 +153,10 @@ def unpack(path: Path, target: Path) -> None:
     with (
         whole(target) as partial,
         path.open("rb") as file,
-        tarfile.open(fileobj=file) as tar,
         progress(f"unpacking {path.name}", size) as bar,
+        tarfile.open(fileobj=CallbackIOWrapper(bar.update, file, "read"), mode="r|*") as tar,
     ):
-        partial.mkdir()
-        for member in tar:
-            tar.extract(member, partial, filter="data")
-            bar.update(file.tell() - bar.n)
+        tar.extractall(partial, filter="data")
 
 
 def mvtec() -> str:

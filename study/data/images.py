@@ -25,6 +25,19 @@ def is_hidden(name: str) -> bool:
     return name.startswith(".") or name.lower() in SYSTEM_FILES
 
 
+def problem(path: Path) -> str | None:
+    """Why a file is not read as an image; None if it is."""
+    if path.is_symlink() and not path.exists():
+        return "a link that leads nowhere"
+    if path.is_dir():
+        return "a folder"
+    if not path.is_file():
+        return "no plain file"
+    if path.suffix.lower() in CONVERTIBLE:
+        return "convert it to PNG"
+    return None if path.suffix.lower() in EXTENSIONS else "not an image"
+
+
 def check_links(root: Path, paths: list[Path]) -> None:
     """Raise ValueError for a link that leads out of `root`; data is not trusted to do that.
 

@@ -21,20 +21,12 @@ import numpy as np
 
 from study.data.category import Category, about_duplicates, entry
 from study.data.drawn_defects import draw_on
-from study.data.images import (
-    CONVERTIBLE,
-    EXTENSIONS,
-    check_links,
-    is_hidden,
-    read_image,
-    read_mask,
-    resized,
-)
-from study.data.notes import HELD_OUT, about_masks, listed
+from study.data.images import check_links, is_hidden, problem, read_image, read_mask, resized
 from study.limits import check_memory
 from study.params import ROOT
 from study.scoring.conformal import FEWEST
 
+HELD_OUT = ("validation", "test")
 # Training and test images of MVTec AD (Bergmann et al., CVPR 2019): 3,629 and 1,725 together.
 OFFICIAL_COUNTS = {
     "bottle": (209, 83),
@@ -134,11 +126,10 @@ def _list_images(base: Path, ignore: Sequence[str]) -> dict[tuple[str, str], lis
             images = found[part, folder.name] = []
             for path in entries(folder) if folder.is_dir() else [folder]:
                 _check_name(path)
-                problem = _problem(path) if folder.is_dir() else "in no folder of a defect"
-                if problem is None:
-                    images.append(path)
+                if fault := problem(path) if folder.is_dir() else "in no folder of a defect":
+                    stray.append(f"{path.relative_to(base)} ({fault})")
                 else:
-                    stray.append(f"{path.relative_to(base)} ({problem})")
+                    images.append(path)
     if stray:
         raise ValueError(
             f"{base}: not usable as images: {listed(stray)}; move them away, or "
@@ -152,19 +143,6 @@ def _check_name(path: Path) -> None:
     name = f"{path.parent.name}{path.name}"
     if any(unicodedata.category(sign) in ("Cc", "Cs") for sign in name):
         raise ValueError(f"{str(path)!r}: a name with characters that no table holds; rename it")
-
-
-def _problem(path: Path) -> str | None:
-    """Why a file is not read as an image; None if it is."""
-    if path.is_symlink() and not path.exists():
-        return "a link that leads nowhere"
-    if path.is_dir():
-        return "a folder"
-    if not path.is_file():
-        return "no plain file"
-    if path.suffix.lower() in CONVERTIBLE:
-        return "convert it to PNG"
-    return None if path.suffix.lower() in EXTENSIONS else "not an image"
 
 
 def _masks(masks: list[Path], images: list[Path], base: Path) -> dict[Path, Path]:
@@ -276,3 +254,47 @@ def _calibrate(rows: list[dict], category: str, share: float) -> list[str]:
     for index in random.permutation(len(train))[:held_out]:
         train[index]["splits"] = "validation"
     return [f"{held_out} of {len(train)} images of train/good are held out: they calibrate."]
+
+
+def listed(names: list[str], count: int = 20) -> str:
+    """The first names, and how many more there are."""
+    more = f" and {len(names) - count} more" if len(names) > count else ""
+    return f"{', '.join(names[:count])}{more}"
+
+
+def about_masks(rows: list[dict], size: int) -> list[str]:
+    """Notes on missing, empty and inverted masks.
+
+    A split whose masks mark no pixel has no pixel metrics: its `has_mask` becomes False here.
+    """
+    notes, left_out = [], "so the pixel metrics of its real defects are left out."
+    if not any(row["labels"] and row["has_mask"] for row in rows):
+        return ["No defective image has a mask, so the pixel metrics of real defects are left out."]
+    for split in HELD_OUT:
+        defective = [row for row in rows if row["labels"] and row["splits"] == split]
+        missing = [row["names"] for row in defective if not row["has_mask"]]
+        empty = [row for row in defective if row["has_mask"] and not row["masks"].any()]
+        if missing:
+            notes.append(
+                f"{len(missing)} of {len(defective)} defective {split} images have no mask, "
+                f"{left_out} Without a mask: {listed(missing, 3)}."
+            )
+        elif empty and len(empty) == len(defective):
+            notes.append(f"No mask of {split} marks a pixel at {size}x{size}, {left_out}")
+            for row in empty:
+                row["has_mask"] = False
+        elif empty:
+            notes.append(
+                f"{len(empty)} of {len(defective)} masks of {split} mark no pixel at {size}x{size}."
+            )
+    if frames := sum(_is_frame(row["masks"]) for row in rows):
+        notes.append(
+            f"{frames} masks mark the whole border of their image but not all of it: are they "
+            "inverted? The defect is white."
+        )
+    return notes
+
+
+def _is_frame(mask: np.ndarray) -> bool:
+    border = mask[0].all() and mask[-1].all() and mask[:, 0].all() and mask[:, -1].all()
+    return bool(border and not mask.all())

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from study.data.images import EXTENSIONS, check_links, is_hidden, read_image, resized
+from study.data.images import EXTENSIONS, check_links, is_hidden, problem, read_image, resized
 from study.limits import check_memory
 from study.params import ROOT
 
@@ -57,8 +57,8 @@ def find_images(root: Path) -> list[Path]:
     if not paths:
         raise FileNotFoundError(f"textures.root {root}: no images below this folder")
     for path in paths:
-        if not path.is_file():  # reading a pipe would never end
-            raise ValueError(f"{path}: a link that leads nowhere, or no plain file; remove it")
+        if fault := problem(path):  # reading a pipe would never end
+            raise ValueError(f"{path}: {fault}; remove it")
     check_links(root, paths)
     if others := len(found) - len(paths):
         print(f"{others} files below textures.root are not images and are not used.")

@@ -1,17 +1,24 @@
-"""New images: which files are read, one at a time, and what is noticed on the way.
+"""New images: which files are read, one at a time, and whether they look like the known ones.
 
 Any size and any kind that study/data/images.py reads. A file that it refuses is reported by name
 and stops nothing.
+
+The guarantee on false alarms holds for good images that are exchangeable with the calibration
+images. So their p-values are uniform, which is the same as scores of one distribution on both
+sides. The two-sample test of Kolmogorov and Smirnov asks that of scores and of brightness.
 """
 
+from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
+from scipy.stats import ks_2samp
 
 from study.data.images import CONVERTIBLE, EXTENSIONS, check_links, is_hidden, read_image, resized
 
+UNLIKELY = 0.001  # a p-value of the test below which a warning is given
 COLOUR = 16  # difference of a pixel's channels that is more than JPEG gives grey
 
 
@@ -64,3 +71,68 @@ def read(path, size, channels):
     coloured = bool(np.ptp(small, axis=2).max() > COLOUR)
     pixels = resized(picture.convert("L") if channels == 1 else picture, size)
     return Incoming(picture, pixels, picture.size, coloured, float(pixels.mean()))
+
+
+def about_scores(known, new, alpha, alarms):
+    """Warnings on scores: known (n,) of calibration images, new (m,) with so many alarms."""
+    if len(new) < 5 or (p := ks_2samp(known, new).pvalue) >= UNLIKELY:
+        return []
+    higher = np.median(new) > np.median(known)
+    return [
+        f"The scores are {'higher' if higher else 'lower'} than those of the {len(known)} "
+        f"calibration images (Kolmogorov-Smirnov p = {p:.1g}): {alarms} of {len(new)} images "
+        f"alarm, where {alpha:.1%} of good ones would at most. "
+        + (
+            "Either many parts are defective, or camera, light or parts have changed."
+            if higher
+            else "Are these images that the models were trained on?"
+        )
+    ]
+
+
+def about_brightness(known, new):
+    """Warnings on mean grey levels (0..255) of calibration images (n,) and new ones (m,)."""
+    low, high = np.min(known), np.max(known)
+    room = (high - low) / 2
+    beyond = int(np.sum((new < low - room) | (new > high + room)))
+    differs = len(new) >= 5 and ks_2samp(known, new).pvalue < UNLIKELY
+    if not (differs or beyond):
+        return []
+    return [
+        f"The brightness differs: new images have a mean grey level of {np.min(new):.0f} to "
+        f"{np.max(new):.0f} (median {np.median(new):.0f}), the calibration images of {low:.0f} to "
+        f"{high:.0f} (median {np.median(known):.0f}). The false-alarm rate is not guaranteed then."
+    ]
+
+
+def about_sizes(known, new):
+    """Warnings on image sizes (width, height) that no calibration image has; [] without known."""
+    if not known or not (others := Counter(size for size in new if size not in set(known))):
+        return []
+    usual, unusual = Counter(known).most_common(1)[0][0], others.most_common(1)[0][0]
+    ratios = usual[0] / usual[1], unusual[0] / unusual[1]
+    squeezed = abs(ratios[0] / ratios[1] - 1) > 0.02
+    return [
+        f"{others.total()} of {len(new)} images have another size than the calibration images, "
+        f"such as {unusual[0]}x{unusual[1]} instead of {usual[0]}x{usual[1]} pixels"
+        + (
+            ", and another shape: resizing distorts them differently. Crop them alike."
+            if squeezed
+            else ". They are resized, so finer or coarser detail is left of them."
+        )
+    ]
+
+
+def about_colours(channels, coloured):
+    """Warnings on colour: the model's channels, and whether each new image is coloured."""
+    if channels == 1 and any(coloured):
+        return [
+            f"{sum(coloured)} of {len(coloured)} images are coloured, but the model sees grey only "
+            "(dataset.channels: 1): a defect of colour alone may be missed."
+        ]
+    if channels == 3 and coloured and not any(coloured):
+        return [
+            "All images are grey, but the model was trained on three channels. Were the training "
+            "images coloured? Then these are other images."
+        ]
+    return []

@@ -14,8 +14,7 @@ from lib.inference import make_teacher
 from lib.networks import SegmentationNetwork, Student, segmentation_input
 from study import results, trained
 from study.scoring import calibration, conformal
-from study.scoring.features import patches
-from study.scoring.gaussian import Gaussian, by_position
+from study.scoring.baseline import Gaussian, by_position, patches
 
 COMBINED = "combined"
 
@@ -38,11 +37,6 @@ class Ranked(nn.Module):
         way = (scores - left) / torch.where(inside, right - left, self.spread)
         rise = torch.where(inside, self.levels[high] - self.levels[low], 1)
         return self.levels[low] + way * rise
-
-
-def at_or_above(known, scores):
-    """How many of `known` (n,) are at least as large as each of `scores` (N,): int64 (N,)."""
-    return (known[None] >= scores[:, None]).sum(dim=1)
 
 
 class Distances(nn.Module):
@@ -128,7 +122,8 @@ class Judge(nn.Module):
             score = conformal.together(dict(zip(scores, ranked, strict=True)))
         else:
             score = scores[self.kinds[0]][0]
-        p = (1 + at_or_above(self.known, score)) / (len(self.known) + 1)
+        at_or_above = (self.known[None] >= score[:, None]).sum(dim=1)
+        p = (1 + at_or_above) / (len(self.known) + 1)
         pixels = iter(self.pixels)
         scaled = [torch.stack([m / next(pixels) for m in found]).mean(0) for found in maps.values()]
         return torch.stack(scaled).mean(0), score, p

@@ -1,8 +1,7 @@
 """The stage `calibration`: thresholds from good images alone, and how far they hold on test.
 
-The calibration images are the real good images of the split `validation`
-(`Category.calibrates`). study/scoring/conformal
-has the arithmetic and the layout of the file that this stage leaves.
+The calibration images are the real good images of the split `validation` (`Category.calibrates`).
+study/scoring/conformal has the arithmetic and the layout of the file that this stage leaves.
 """
 
 import hashlib
@@ -89,9 +88,9 @@ class Calibrated:
             parts.append(np.mean(scaled, axis=0))
         return np.mean(parts, axis=0)
 
-    def thresholds(self, values, alpha=None):
+    def thresholds(self, values):
         """The threshold of each row of scores or largest pixels (seeds, N)."""
-        return [conformal.threshold(row[self.known], alpha or self.alpha) for row in values]
+        return [conformal.threshold(row[self.known], self.alpha) for row in values]
 
     def document(self):
         """What `results/calibration/<category>.json` holds."""

@@ -44,6 +44,7 @@ class _Ranking:
         return self.true / self.true[-1], self.true / (self.true + self.false)
 
     def average_precision(self) -> float:
+        """Precision summed over the steps of recall."""
         recall, precision = self.precision_recall()
         return float(np.sum(np.diff(recall, prepend=0.0) * precision))
 
@@ -61,7 +62,10 @@ class _Ranking:
         return min(float(np.trapezoid(coverage, fpr)) / limit, 1.0)
 
     def region_precision(self) -> np.ndarray:
-        """Monotone precision at each region's score, `(regions,)` from low to high threshold."""
+        """Monotone precision at each region's score, `(regions,)` from low to high threshold.
+
+        A region counts as found at the threshold that keeps half of its pixels.
+        """
         sizes = np.bincount(self.region)
         by_region = self.threshold[np.argsort(self.region, kind="stable")]
         middle = by_region[np.cumsum(sizes) - sizes + sizes // 2]
@@ -69,7 +73,12 @@ class _Ranking:
         true, false = self.true[lowest_first], self.false[lowest_first]
         return np.maximum.accumulate(true / (true + false))
 
+    def iap(self) -> float:
+        """Instance average precision (paper): mean over regions of the pixel precision."""
+        return float(self.region_precision().mean())
+
     def iap_at(self, recall: float) -> float:
+        """Pixel precision at the lowest share of found regions that is at least `recall`."""
         precision = self.region_precision()
         # The smallest k with k / regions >= recall; the slack absorbs the rounding of 0.9 * 30.
         needed = max(int(np.ceil(recall * len(precision) - 1e-9)), 1)
@@ -160,35 +169,12 @@ def image_auroc(scores, labels) -> float:
     return _rank_images(scores, labels).auroc()
 
 
-def pixel_auroc(maps, masks) -> float:
-    """Area under the ROC curve of all pixels."""
-    return _rank_pixels(maps, masks).auroc()
-
-
-def pixel_ap(maps, masks) -> float:
-    """Average precision of all pixels: precision summed over the steps of recall."""
-    return _rank_pixels(maps, masks).average_precision()
-
-
 def pro(maps, masks, fpr_limit: float = 0.3) -> float:
     """Per-region overlap: mean coverage of the regions up to the false-positive rate `fpr_limit`.
 
     The point at the limit is interpolated and the area divided by the limit.
     """
     return _rank_pixels(maps, masks).pro(_share("fpr_limit", fpr_limit))
-
-
-def iap(maps, masks) -> float:
-    """Instance average precision (paper): mean over regions of the pixel precision.
-
-    A region counts as found at the threshold that keeps half of its pixels.
-    """
-    return float(_rank_pixels(maps, masks).region_precision().mean())
-
-
-def iap_at(maps, masks, recall: float = 0.9) -> float:
-    """Pixel precision at the lowest share of found regions that is at least `recall`."""
-    return _rank_pixels(maps, masks).iap_at(_share("recall", recall))
 
 
 class Metric(NamedTuple):
@@ -205,7 +191,7 @@ METRICS = {
     "pixel_auroc": Metric("pixel AUROC", "pixels", lambda ranking, **_: ranking.auroc()),
     "pixel_ap": Metric("pixel AP", "pixels", lambda ranking, **_: ranking.average_precision()),
     "pro": Metric("PRO", "pixels", lambda r, fpr_limit, **_: r.pro(_share("fpr_limit", fpr_limit))),
-    "iap": Metric("IAP", "pixels", lambda r, **_: float(r.region_precision().mean())),
+    "iap": Metric("IAP", "pixels", lambda ranking, **_: ranking.iap()),
     "iap90": Metric("IAP@90", "pixels", lambda r, recall, **_: r.iap_at(_share("recall", recall))),
 }
 PIXEL_METRICS = [key for key, metric in METRICS.items() if metric.items == "pixels"]

@@ -178,9 +178,8 @@ def headline(frame, student):
 def means(frame):
     """Test means over seeds of all rows, as a nested dict: benchmark, student, map, metric."""
     nested = {}
-    for keys, group in frame[frame.split == "test"].groupby(["benchmark", "student", "map"]):
-        here = nested
-        for key in keys:
-            here = here.setdefault(key, {})
-        here |= group[METRICS].mean().dropna().round(4).to_dict()
+    groups = frame[frame.split == "test"].groupby(["benchmark", "student", "map"])
+    for (benchmark, student, kind), group in groups:
+        found = group[METRICS].mean().dropna().round(4).to_dict()
+        nested.setdefault(benchmark, {}).setdefault(student, {})[kind] = found
     return nested

@@ -34,20 +34,18 @@ def seeds(scores):
     return [name for name in scores.columns if name.startswith("score-")]
 
 
-def threshold(scores, labels):
-    """The image score that maximises true minus false positive rate, for the validation split."""
-    cuts = np.unique(scores)
-    gain = [(scores[labels == 1] >= c).mean() - (scores[labels == 0] >= c).mean() for c in cuts]
-    return float(cuts[int(np.argmax(gain))])
-
-
 def cut(scores, labels, splits):
-    """The threshold that is best on validation; None where validation lacks one kind of image."""
-    scores, labels, splits = map(np.asarray, (scores, labels, splits))
-    tuning = splits == "validation"
-    if len(np.unique(labels[tuning])) < 2:
+    """The image score that maximises true minus false positive rate on validation.
+
+    None where validation lacks one kind of image.
+    """
+    tuning = np.asarray(splits) == "validation"
+    scores, labels = np.asarray(scores)[tuning], np.asarray(labels)[tuning]
+    if len(np.unique(labels)) < 2:
         return None
-    return threshold(scores[tuning], labels[tuning])
+    levels = np.unique(scores)
+    gain = [(scores[labels == 1] >= x).mean() - (scores[labels == 0] >= x).mean() for x in levels]
+    return float(levels[int(np.argmax(gain))])
 
 
 def cuts(scores):

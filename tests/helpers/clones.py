@@ -4,9 +4,11 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import chdir
 from pathlib import Path
 
 import yaml
+from dvc.repo import Repo
 
 ROOT = Path(__file__).parents[2]
 STUDENTS = ("plain", "denoising", "encoder_decoder", "full")
@@ -35,6 +37,12 @@ def dvc(*arguments, cwd):
         check=False,
     )  # fmt: skip
     return run.returncode, run.stdout
+
+
+def stale(clone):
+    """{stage of dvc.yaml: reasons} of what `dvc repro` would run."""
+    with chdir(clone), Repo() as repository:
+        return repository.status(targets=["dvc.yaml"])
 
 
 def change(clone, **changes):

@@ -14,7 +14,7 @@ from study import params, results, trained
 from study.data.category import Category, entry
 from study.inspector.judge import Judge
 from study.scoring import calibration, conformal
-from study.scoring.gaussian import Gaussian
+from study.scoring.baseline import Gaussian
 
 SIZE, KNOWN = 64, 40
 SHIPPED = params.load()

@@ -1,11 +1,12 @@
 """Folders of one's own, each without something that is optional, from images to the last stage."""
 
 import json
+import shutil
 
 import pandas as pd
 import pytest
 import yaml
-from clones import change, copy_of_repository, dvc, git, make_tiny
+from clones import change, copy_of_repository, dvc, git, make_tiny, stale
 from toys import grey, put
 
 PARTS = ("nut", "pin")  # with masks, without defects
@@ -90,10 +91,24 @@ def test_each_part_has_the_figures_that_its_folder_allows(parts):
     assert "pin: No test image is defective, so there is no figure to report." in page
 
 
-def test_a_study_of_good_images_alone_reaches_the_last_stage(parts):
+def test_a_smaller_study_of_good_images_alone_reaches_the_last_stage(parts, tmp_path):
+    """A category goes, and a head that somebody tried; a clone with the cache reruns nothing."""
     change(parts, categories=["pin"])
+    networks = parts / "results/segmentation/pin"
+    shutil.copytree(networks / "mine-0", networks / "mine-tried-0")
     status, output = dvc("repro", cwd=parts)
     assert status == 0, output[-3000:]
     assert "Running stage 'student" not in output and not len(table(parts))
     said = everything(parts)
     assert "nan" not in said.split() and "No test image is defective" in said
+    assert [path.name for path in networks.iterdir()] == ["mine-0"]
+    outputs = [*parts.glob("results/*/*"), *parts.glob("site/parts/**/*")]
+    assert outputs and not [path for path in outputs if "nut" in path.name]
+    git("add", "-A", cwd=parts)
+    git("commit", "-qm", "smaller", cwd=parts)
+    clone = tmp_path / "clone"
+    git("clone", "-q", parts, clone, cwd=tmp_path)
+    assert dvc("cache", "dir", "--local", str(parts / ".dvc" / "cache"), cwd=clone)[0] == 0
+    shutil.copytree(parts / "data/parts", clone / "data/parts")
+    dvc("checkout", "-q", cwd=clone)
+    assert not stale(clone)

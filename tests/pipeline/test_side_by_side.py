@@ -1,13 +1,12 @@
 """A failing item beside sound ones, and two `dvc repro` at once: nothing is lost, nothing half."""
 
 import filecmp
-import json
 import subprocess
 import sys
 
 import pytest
 import yaml
-from clones import change, dvc, environment, git
+from clones import change, dvc, environment, git, stale
 
 PLAIN, DENOISING = (f"monocrystalline-{name}-0" for name in ("plain", "denoising"))
 REFUSED = ("is busy", "Unable to acquire lock")  # by DVC, with what to do about it
@@ -16,13 +15,6 @@ REFUSED = ("is busy", "Unable to acquire lock")  # by DVC, with what to do about
 def outputs(item, stage):
     folder, _, rest = item.partition("-")
     return f"results/{stage}/{folder}/{rest}/weights.pt", f"rendered/items/{stage}/{item}.ipynb"
-
-
-def stale_stages(clone):
-    """What `dvc repro` would run; data.dvc names an archive that is only there for MVTec AD."""
-    status, said = dvc("status", "--json", cwd=clone)
-    assert status == 0, said
-    return json.loads(said).keys() - {"data.dvc"}
 
 
 def test_what_does_not_depend_on_a_failing_item_is_finished(clone):
@@ -38,8 +30,8 @@ def test_what_does_not_depend_on_a_failing_item_is_finished(clone):
     assert all((clone / path).is_file() for path in outputs(DENOISING, "student"))
     assert f"Running stage 'segmentation@{PLAIN}'" not in said
     assert not any((clone / path).exists() for path in outputs(PLAIN, "student"))
-    stale = stale_stages(clone)
-    assert f"student@{PLAIN}" in stale and f"student@{DENOISING}" not in stale
+    rest = stale(clone)
+    assert f"student@{PLAIN}" in rest and f"student@{DENOISING}" not in rest
     changed = {line.split()[-1] for line in git("status", "--porcelain", cwd=clone).splitlines()}
     assert changed == {"dvc.lock", "params.yaml"}
 
@@ -65,4 +57,4 @@ def test_two_at_once_end_with_the_same_bytes_or_one_is_refused(other, clone, fin
     yaml.safe_load((clone / "dvc.lock").read_text())
     assert git("status", "--porcelain", cwd=clone) == ""
     assert not list(clone.glob("results/**/.partial*"))
-    assert not stale_stages(clone)
+    assert not stale(clone)

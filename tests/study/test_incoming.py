@@ -1,4 +1,4 @@
-"""New images: which files are found, and what is read of them."""
+"""New images: which files are found, what is read of them, and what is not as in calibration."""
 
 import numpy as np
 import pytest
@@ -6,6 +6,10 @@ from PIL import Image
 from toys import grey, put
 
 from study.inspector import incoming
+from study.inspector.incoming import about_brightness, about_colours, about_scores, about_sizes
+
+RANDOM = np.random.default_rng(0)
+KNOWN = RANDOM.standard_normal(100)
 
 
 def test_images_at_any_depth_and_nothing_hidden(tmp_path):
@@ -58,3 +62,42 @@ def test_what_cannot_be_read_says_what_to_do(tmp_path):
     (tmp_path / "b.png").write_bytes(b"x")
     with pytest.raises(ValueError, match=r"b.png: unreadable image"):
         incoming.read(tmp_path / "b.png", 32, 1)
+
+
+def test_scores():
+    assert about_scores(KNOWN, RANDOM.standard_normal(60), 0.05, 3) == []
+    (found,) = about_scores(KNOWN, RANDOM.standard_normal(60) + 2, 0.05, 40)
+    assert "higher than those of the 100 calibration images" in found
+    assert "40 of 60 images alarm, where 5.0% of good ones would" in found
+    (found,) = about_scores(KNOWN, RANDOM.standard_normal(60) - 2, 0.05, 0)
+    assert "lower" in found and "trained on?" in found
+    assert about_scores(KNOWN, KNOWN[:2] + 9, 0.05, 2) == [], "two images are no distribution"
+
+
+def test_false_warnings_are_rare():
+    draws = RANDOM.standard_normal((1000, 50))
+    warned = sum(bool(about_scores(KNOWN, draw, 0.05, 0)) for draw in draws)
+    assert warned <= 10  # 0.001 of 1,000, and the calibration images are one draw, too
+
+
+def test_brightness():
+    known = 100 + 5 * KNOWN
+    assert about_brightness(known, 100 + 5 * RANDOM.standard_normal(30)) == []
+    (found,) = about_brightness(known, np.array([180.0]))
+    assert "180 to 180 (median 180)" in found and "(median 10" in found
+
+
+def test_sizes():
+    assert about_sizes([(300, 300)], [(300, 300)] * 3) == []
+    assert about_sizes([], [(300, 300)]) == []
+    (found,) = about_sizes([(300, 300)], [(300, 300), (600, 600)])
+    assert "1 of 2 images" in found and "600x600 instead of 300x300" in found
+    assert "resized" in found
+    (found,) = about_sizes([(300, 300)], [(640, 480)])
+    assert "another shape" in found
+
+
+def test_colours():
+    assert about_colours(1, [False, False]) == about_colours(3, [True, False]) == []
+    assert "1 of 2 images are coloured" in about_colours(1, [True, False])[0]
+    assert "All images are grey" in about_colours(3, [False, False])[0]

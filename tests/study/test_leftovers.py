@@ -1,11 +1,10 @@
 """A grid that shrinks: nothing of what left it is shown, kept or hashed."""
 
-import shutil
 from itertools import chain
 
 import pytest
 import yaml
-from clones import change, dvc, git
+from clones import dvc, git
 
 from study import leftovers
 
@@ -56,31 +55,6 @@ def test_only_what_stages_made_and_make_no_more_goes(repository, capsys):
         "reports/other/bolt.csv",
     }  # fmt: skip
     assert "results/student/bolt: removed" in capsys.readouterr().err
-
-
-def test_a_smaller_grid_leaves_the_lock_of_a_fresh_clone(finished, tmp_path):
-    """A head goes, and a category and its pages; a clone that has the cache reruns nothing."""
-    study = shutil.copytree(finished, tmp_path / "study", symlinks=True)
-    for name in ("results/student/gone/full-0", "results/evaluation/gone.csv"):
-        (study / name).parent.mkdir(parents=True, exist_ok=True)
-        (study / name).write_text("left")
-    pages = study / "rendered/tiny"
-    shutil.copy(pages / "figures-monocrystalline.ipynb", pages / "figures-gone.ipynb")
-    change(study, heads={})
-    status, output = dvc("repro", cwd=study)
-    assert status == 0, output[-3000:]
-    networks = study / "results/segmentation/monocrystalline"
-    assert networks.is_dir() and not (networks / "full-distance-0").exists()
-    assert not list(study.glob("results/**/gone*"))
-    assert not list(study.glob("site/tiny/**/*gone*"))
-    git("add", "-A", cwd=study)
-    git("commit", "-qm", "smaller", cwd=study)
-    clone = tmp_path / "clone"
-    git("clone", "-q", study, clone, cwd=tmp_path)
-    assert dvc("cache", "dir", "--local", str(study / ".dvc" / "cache"), cwd=clone)[0] == 0
-    dvc("checkout", "-q", cwd=clone)
-    status, output = dvc("status", "-q", "dvc.yaml", cwd=clone)
-    assert status == 0, dvc("status", cwd=clone)[1]
 
 
 @pytest.mark.parametrize("half", ["", "stages:\n  a:\n    outs:\n    - path:", "stages: {a: ["])

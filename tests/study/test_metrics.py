@@ -24,7 +24,7 @@ def image_scores(maps, count=100):
 
 
 def evaluate(maps, masks, **options):
-    labels = np.arange(len(maps)) % 2  # image figures are not looked at
+    labels = np.arange(2)  # image figures are not looked at
     return metrics.evaluate(maps, masks, labels, labels, **options)
 
 
@@ -119,33 +119,29 @@ def test_bounds_and_the_order_of_images(case, random):
     assert found["pixel_ap"] >= (hits / (hits + (~masks).sum())).mean() - 1e-12
     order = random.sample(range(len(maps)), len(maps))
     assert evaluate(maps[order], masks[order]) == pytest.approx(found, abs=1e-12)
-    assert metrics.pixel_auroc(-maps, masks) == pytest.approx(1 - found["pixel_auroc"], abs=1e-12)
+    turned = evaluate(-maps, masks)["pixel_auroc"]
+    assert turned == pytest.approx(1 - found["pixel_auroc"], abs=1e-12)
 
 
 @settings(max_examples=100, deadline=None)
 @given(cases())
 def test_scikit_learn_agrees_on_ties(case):
     maps, masks = case
-    flat = masks.ravel(), maps.ravel()
-    assert metrics.pixel_auroc(maps, masks) == pytest.approx(roc_auc_score(*flat), abs=1e-12)
-    found = metrics.pixel_ap(maps, masks)
-    assert found == pytest.approx(average_precision_score(*flat), abs=1e-12)
+    flat, found = (masks.ravel(), maps.ravel()), evaluate(maps, masks)
+    assert found["pixel_auroc"] == pytest.approx(roc_auc_score(*flat), abs=1e-12)
+    assert found["pixel_ap"] == pytest.approx(average_precision_score(*flat), abs=1e-12)
     scores, labels = maps[0].ravel(), masks[0].ravel()
     assume(labels.any() and not labels.all())
     found = metrics.image_auroc(scores, labels)
     assert found == pytest.approx(roc_auc_score(labels, scores), abs=1e-12)
 
 
-def test_single_functions_agree_with_evaluate():
+def test_pro_alone_agrees_with_evaluate():
     generator = np.random.default_rng(0)
     maps = generator.normal(size=(4, 16, 16)).astype(np.float32)
     masks = generator.random((4, 16, 16)) < 0.1
-    found = evaluate(maps, masks, fpr_limit=0.2, recall=0.7)
-    assert found["pixel_auroc"] == metrics.pixel_auroc(maps, masks)
-    assert found["pixel_ap"] == metrics.pixel_ap(maps, masks)
+    found = evaluate(maps, masks, fpr_limit=0.2)
     assert found["pro"] == metrics.pro(maps, masks, fpr_limit=0.2)
-    assert found["iap"] == metrics.iap(maps, masks)
-    assert found["iap90"] == metrics.iap_at(maps, masks, recall=0.7)
     assert {type(value) for value in found.values()} == {float}
 
 
@@ -160,14 +156,14 @@ def test_constant_map_is_one_threshold():
 
 def test_negative_zero_ties_with_zero():
     masks = np.array([[[True, False]]])
-    assert metrics.pixel_auroc(np.array([[[-0.0, 0.0]]], np.float32), masks) == 0.5
+    assert evaluate(np.array([[[-0.0, 0.0]]], np.float32), masks)["pixel_auroc"] == 0.5
 
 
 def test_regions_are_eight_connected_inside_an_image():
     diagonal = np.array([[[1, 0], [0, 1]], [[1, 0], [0, 0]]], bool)
     maps = np.array([[[9, 1], [1, 2]], [[0, 1], [1, 1]]], np.float32)
     # Two regions, not three: the diagonal one is scored by its second pixel (2), the other by 0.
-    assert metrics.iap(maps, diagonal) == pytest.approx((1.0 + 3 / 8) / 2)
+    assert evaluate(maps, diagonal)["iap"] == pytest.approx((1.0 + 3 / 8) / 2)
 
 
 def test_iap_at_counts_regions_exactly():
@@ -177,10 +173,9 @@ def test_iap_at_counts_regions_exactly():
     maps = np.zeros(masks.shape, np.float32)
     maps[0, ::2, 1] = np.arange(count) + 1
     maps[0, 1, 1] = 3.5  # one normal pixel above the three lowest regions
-    assert metrics.iap_at(maps, masks, 0.9) == pytest.approx(1.0)
-    assert metrics.iap_at(maps, masks, 0.91) == pytest.approx(
-        30 / 31
-    )  # monotone: from the lowest threshold
+    assert evaluate(maps, masks, recall=0.9)["iap90"] == pytest.approx(1.0)
+    monotone = evaluate(maps, masks, recall=0.91)["iap90"]  # from the lowest threshold
+    assert monotone == pytest.approx(30 / 31)
 
 
 def test_image_auroc_counts_pairs():
@@ -205,10 +200,11 @@ def test_curves_are_thin_and_keep_the_area():
     assert all(len(x) == len(y) <= 500 for x, y in found.values())
     x, y = found["roc"]
     assert (x[0], y[0], x[-1], y[-1]) == (0, 0, 1, 1)
-    assert np.trapezoid(y, x) == pytest.approx(metrics.pixel_auroc(maps, masks), abs=1e-3)
+    exact = evaluate(maps, masks)
+    assert np.trapezoid(y, x) == pytest.approx(exact["pixel_auroc"], abs=1e-3)
     x, y = found["pro"]
     assert x[-1] == pytest.approx(0.3)
-    assert np.trapezoid(y, x) / 0.3 == pytest.approx(metrics.pro(maps, masks), abs=1e-3)
+    assert np.trapezoid(y, x) / 0.3 == pytest.approx(exact["pro"], abs=1e-3)
     x, y = metrics.image_curves(np.arange(6.0), np.array([0, 1, 0, 1, 0, 1]))["roc"]
     assert np.trapezoid(y, x) == pytest.approx(6 / 9)
 
@@ -228,13 +224,13 @@ def test_not_finite(bad, dtype):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: metrics.pixel_auroc(MAPS, MASKS[:1]), r"\(2, 4, 4\) and masks \(1, 4, 4\)"),
-        (lambda: metrics.pixel_auroc(MAPS[0], MASKS[0]), r"must both be \(N, H, W\)"),
-        (lambda: metrics.pixel_ap(MAPS, MASKS & False), "all 32 pixels are normal"),
+        (lambda: metrics.pro(MAPS, MASKS[:1]), r"\(2, 4, 4\) and masks \(1, 4, 4\)"),
+        (lambda: metrics.pro(MAPS[0], MASKS[0]), r"must both be \(N, H, W\)"),
+        (lambda: metrics.pro(MAPS, MASKS & False), "all 32 pixels are normal"),
         (lambda: metrics.pro(MAPS, MASKS | True), "all 32 pixels are anomalous"),
-        (lambda: metrics.iap(MAPS, MASKS * 0.4), "cut them at 0.5"),
+        (lambda: metrics.pro(MAPS, MASKS * 0.4), "cut them at 0.5"),
         (lambda: metrics.pro(MAPS, MASKS, fpr_limit=0), "fpr_limit is 0"),
-        (lambda: metrics.iap_at(MAPS, MASKS, recall=1.1), "recall is 1.1"),
+        (lambda: evaluate(MAPS, MASKS, recall=1.1), "recall is 1.1"),
         (lambda: metrics.image_auroc([1.0, 2.0], [1, 1]), "all 2 images are anomalous"),
         (lambda: metrics.image_auroc([], []), "all 0 images are normal"),
         (lambda: metrics.image_auroc([1.0, 2.0], [0, 2]), "0 .good. or 1 .defective."),

@@ -5,10 +5,11 @@ tests/helpers/hostile.py.
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from toys import dataset, grey, put
 
-from study.data.mvtec import OFFICIAL_COUNTS, load_category
+from study.data.mvtec import OFFICIAL_COUNTS, about_masks, listed, load_category
 
 MVTEC = Path(__file__).parents[3] / "shared" / "data" / "mvtec"
 LEFT_OUT = "so the pixel metrics of its real defects are left out."
@@ -201,3 +202,33 @@ def test_a_share_of_the_training_images_calibrates(root):
 def test_too_few_calibration_images_are_refused(root):
     with pytest.raises(ValueError, match=r"calibration 0\.5: 2 of 3 images of nut/train/good held"):
         load_category(dataset(root=str(root), calibration=0.5), "nut")
+
+
+def row(name, mask=None, split="test"):
+    """A defective image."""
+    known = np.zeros((8, 8), bool) if mask is None else mask
+    return {"names": name, "labels": 1, "splits": split, "masks": known,
+            "has_mask": mask is not None}  # fmt: skip
+
+
+def test_long_lists_are_cut():
+    assert listed(["a", "b"]) == "a, b"
+    assert listed(["a", "b", "c"], 2) == "a, b and 1 more"
+
+
+def test_masks_that_mark_nothing_are_no_masks():
+    empty = np.zeros((8, 8), bool)
+    rows = [row("a", empty), row("b", empty)]
+    (note,) = about_masks(rows, 8)
+    assert note.startswith("No mask of test marks a pixel at 8x8")
+    assert not any(one["has_mask"] for one in rows)
+
+
+def test_a_frame_is_suspected_to_be_inverted():
+    mask = np.ones((8, 8), bool)
+    mask[3:5, 3:5] = False
+    assert about_masks([row("a", mask)], 8) == [
+        "1 masks mark the whole border of their image but not all of it: are they inverted? The "
+        "defect is white."
+    ]
+    assert about_masks([row("a", ~mask)], 8) == []

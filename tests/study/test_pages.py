@@ -1,7 +1,8 @@
-"""The page of an inspection: one file, sorted by score, nothing requested, nothing unescaped."""
+"""Regions in pixels of the image as given; the page is one file, sorted, nothing unescaped."""
 
 import re
 
+import numpy as np
 from bs4 import BeautifulSoup
 from PIL import Image
 
@@ -40,3 +41,31 @@ def test_pictures_of_the_highest_scores_are_inside_and_nothing_is_requested(tmp_
     assert not soup.find_all(["link", "iframe"]) and not re.search(r"https?:", text)
     assert "The 1 images with the lowest scores" in soup.get_text()
     assert "<b>.png" not in text, "names are escaped"
+
+
+def heat():
+    """A map of 10x10 with two regions, and touching corners in one of them."""
+    found = np.full((10, 10), 0.2, np.float32)
+    found[1:3, 2:5] = 1.5
+    found[7, 7] = found[8, 8] = 3
+    found[5, 0] = 1.0  # at the threshold, not above
+    return found
+
+
+def test_boxes_and_areas_in_pixels_of_the_image():
+    large, small = pages.regions(heat(), (200, 100))
+    assert large == (40, 10, 60, 20, 1200)  # 2x3 of pixels of 20x10
+    assert small == (140, 70, 40, 20, 400)
+    assert pages.regions(np.zeros((10, 10)), (200, 100)) == []
+
+
+def test_the_overlay_keeps_what_is_good_and_marks_what_is_not():
+    picture = Image.new("RGB", (200, 100), (90, 90, 90))
+    found = pages.regions(heat(), picture.size)
+    shown = np.asarray(pages.overlay(picture, heat(), found))
+    assert shown.shape == (100, 200, 3)
+    assert (shown[35, 190] == 90).all() and (shown[10, 40] == pages.LINE).all()
+    assert shown[15, 70].tolist() != [90, 90, 90]
+    large = Image.new("RGB", (4000, 1000))
+    assert pages.overlay(large, np.zeros((10, 10)), []).size == (640, 160)
+    assert pages.HEAT.name == "inferno"

@@ -49,7 +49,7 @@ def test_what_is_no_image_is_told_and_hidden_files_are_not_meant(tmp_path, capsy
     said = capsys.readouterr().out
     assert said == "1 files below textures.root are not images and are not used.\n"
     os.mkfifo(tmp_path / "pipe.png")
-    with pytest.raises(ValueError, match=r"pipe\.png: a link that leads nowhere, or no plain file"):
+    with pytest.raises(ValueError, match=r"pipe\.png: no plain file"):
         load_textures(settings, 32, 3)
     (tmp_path / "pipe.png").unlink()
     (tmp_path / "loop.png").symlink_to(tmp_path / "loop.png")

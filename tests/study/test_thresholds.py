@@ -28,10 +28,11 @@ def by_image(*seeds, copies=1, **more):
 
 def test_threshold():
     scores, labels = np.array([0.1, 0.2, 0.3, 0.6, 0.7]), np.array([0, 0, 0, 1, 1])
-    assert thresholds.threshold(scores, labels) == 0.6
+    splits = ["validation"] * 5
+    assert thresholds.cut(scores, labels, splits) == 0.6
     # 0.2: all defects at one false alarm of two; 0.9: half of the defects at none; 0.4: as 0.2, ...
     scores, labels = np.array([0.1, 0.4, 0.2, 0.9, 0.5]), np.array([0, 0, 1, 1, 1])
-    assert thresholds.threshold(scores, labels) == 0.5  # two of three found, no false alarm
+    assert thresholds.cut(scores, labels, splits) == 0.5  # two of three found, no false alarm
 
 
 def test_outcomes():
