@@ -87,6 +87,7 @@ def work(chain, job):
     """
     if not (ROOT / ".dvc/config.local").exists():
         prepare(job)
+        shown(*grid.DVC, "pull", "check")  # `repro --pull` fails at its second file of a folder
     log = ROOT / "logs" / "timings.csv"
     for path in [log, *ROOT.glob("failed/**/*.ipynb")]:  # of an earlier chain
         path.unlink(missing_ok=True)

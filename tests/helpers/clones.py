@@ -62,6 +62,7 @@ def copy_of_repository(target):
     """A git repository with this one's files as they are now, without its finished run."""
     for name in git("ls-files", "-co", "--exclude-standard", "-z", cwd=ROOT).split("\0"):
         finished = name.startswith(("rendered/", "reports/", "metrics/")) or name == "dvc.lock"
+        finished &= not name.startswith("reports/beyond/")  # an input of the site
         if name and not finished and (ROOT / name).is_file():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, target / name)
