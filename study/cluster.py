@@ -16,7 +16,7 @@ import re
 import subprocess
 import sys
 import threading
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 
 from study.files import end_with_parent
@@ -33,6 +33,7 @@ from study.schema import ELPV
 COMMITTED = ("lib", "study", "notebooks", "dvc.yaml", "params.yaml")  # what decides a result
 INPUTS = {"sources", "check", "elpv", "dataset", "textures"}  # stages that run before submission
 PLACED = {"student", "segmentation", "heads", "maps"}  # stages that workers run
+PATIENCE = 5  # seconds until new workers are looked for
 RETRIES = 2  # of a chain whose worker could not clone, pull or push
 FAULT = re.compile(r"^[^\n|]+: notebooks/.*? failed .*?^The notebook up to there.*?$", re.M | re.S)
 HTTP = "http remotes cannot hold DVC's run-cache; name a folder, or a URL of ssh or s3"
@@ -211,32 +212,47 @@ def label(chain):
     return f"{item}-maps" if kind == "maps" else item.rpartition("-")[0]
 
 
-def submit(client, settings, job):
-    """{future: chain} of all chains, and of the maps of each category, which need its chains."""
-    futures, trained = {}, defaultdict(list)
+def ended(futures):
+    """Those of the futures that have ended, after a few seconds at most."""
+    from distributed import wait
 
-    def placed(chain, before):
-        # The same key again is the same task: nothing is placed twice at a time.
-        key = f"{chain[0].partition('@')[0]}-{label(chain)}-{job['id']}"
-        options = {"key": key, "retries": RETRIES, "priority": len(chain)}
-        future = client.submit(place, chain, job, before, **options)
-        futures[future] = chain
-        return future
-
-    for chain in grid.longest_first(settings):
-        trained[label(chain).partition("-")[0]].append(placed(chain, []))
-    for category, before in trained.items():
-        placed([f"maps@{category}"], before)
-    return futures
+    try:
+        return wait(list(futures), timeout=PATIENCE, return_when="FIRST_COMPLETED").done
+    except TimeoutError:
+        return set()
 
 
-def gather(futures):
+def run(client, settings, job):
+    """Run all chains, then each category's maps; yield (chain, future) as they end.
+
+    A chain is submitted when a thread of a worker is free, the longest first. Dask would give each
+    worker two chains at once, and one worker may idle while the other still has a chain to begin.
+    """
+    waiting, running, reports = grid.longest_first(settings), {}, defaultdict(list)
+    left = Counter(label(chain).partition("-")[0] for chain in waiting)
+    while waiting or running:
+        for _ in range(max(1, sum(client.nthreads().values())) - len(running)):
+            if waiting:
+                chain = waiting.pop(0)
+                # The same key again is the same task: nothing is placed twice at a time.
+                key = f"{chain[0].partition('@')[0]}-{label(chain)}-{job['id']}"
+                before = reports[chain[0].partition("@")[2]]  # of a category, for its maps
+                future = client.submit(place, chain, job, before, key=key, retries=RETRIES)
+                running[future] = chain
+        for future in ended(running):
+            chain = running.pop(future)
+            category = label(chain).partition("-")[0]
+            reports[category].append({"failed": chain} if future.exception() else future.result())
+            left[category] -= 1
+            if left[category] == 0:
+                waiting.insert(0, [f"maps@{category}"])
+            yield chain, future
+
+
+def gather(ends, total):
     """Wait for all; keep notebooks of failures and times here. Returns what went wrong."""
-    from distributed import as_completed
-
     wrong = []
-    for number, future in enumerate(as_completed(list(futures)), 1):
-        chain = futures[future]
+    for number, (chain, future) in enumerate(ends, 1):
         if error := future.exception():
             wrong.append(f"{label(chain)}: {error}")
             outcome = "no worker could run it"
@@ -245,7 +261,7 @@ def gather(futures):
             keep(report)
             wrong += report["faults"] or report["failed"]
             outcome = f"failed: {', '.join(report['failed'])}" if report["failed"] else "finished"
-        print(f"{number} of {len(futures)} | {label(chain)} {outcome}", flush=True)
+        print(f"{number} of {total} | {label(chain)} {outcome}", flush=True)
     return wrong
 
 
@@ -281,7 +297,8 @@ def main(arguments):
         settings = params.load()
         job = new_job(options.remote, options.source, settings.categories)
         with Client(options.scheduler, timeout=30) as client:
-            wrong = gather(submit(client, settings, job))
+            total = len(grid.longest_first(settings)) + len(settings.categories)
+            wrong = gather(run(client, settings, job), total)
         if not wrong:  # entries of earlier runs, whose files may lie elsewhere, would train again
             lock = lock_of(lambda kind: kind not in PLACED)
             (ROOT / "dvc.lock").write_text(lock, encoding="utf-8")

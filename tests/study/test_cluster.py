@@ -1,6 +1,7 @@
 """study.cluster without Dask: what is submitted, what a worker's clone gets, what a report says."""
 
 import json
+from typing import NamedTuple
 
 import pytest
 from test_grid import PARAMS
@@ -37,33 +38,60 @@ def clone(tmp_path, monkeypatch):
 
 
 class Client:
-    """Takes what is submitted."""
+    """Takes what is submitted, and ends it in the order of its names."""
 
-    def __init__(self):
-        self.taken = {}
+    def __init__(self, threads, failing=()):
+        self.threads, self.failing, self.taken = threads, failing, {}
 
-    def submit(self, function, chain, job, before, key, retries, priority):
+    def nthreads(self):
+        return {"worker": self.threads}
+
+    def submit(self, function, chain, job, before, key, retries):
         assert function is cluster.place and job is JOB and retries == cluster.RETRIES
         assert key not in self.taken
-        self.taken[key] = (chain, before, priority)
-        return key
+        self.taken[key] = (chain, list(before))
+        return Future(key, tuple(chain), key in self.failing)
 
 
-def test_every_training_is_submitted_once_and_maps_wait_for_their_category():
-    client = Client()
-    futures = cluster.submit(client, PARAMS, JOB)
-    chains = [chain for chain, _, _ in client.taken.values()]
-    trained = [chain for chain in chains if chain[0].startswith("student@")]
-    assert trained == grid.longest_first(PARAMS)
-    assert all(not before for chain, before, _ in client.taken.values() if chain in trained)
-    for category in PARAMS.categories:
-        (waits,) = [
-            before for chain, before, _ in client.taken.values() if chain == [f"maps@{category}"]
-        ]
-        assert sorted(futures[key] for key in waits) == sorted(
-            c for c in trained if f"@{category}-" in c[0]
-        )
-    assert futures == {key: chain for key, (chain, _, _) in client.taken.items()}
+class Future(NamedTuple):
+    key: str
+    chain: tuple
+    fails: bool
+
+    def exception(self):
+        return RuntimeError("a worker's fault") if self.fails else None
+
+    def result(self):
+        return {"failed": [], "chain": list(self.chain)}
+
+
+@pytest.mark.parametrize("threads", [0, 1, 3])
+def test_every_training_runs_once_and_maps_follow_their_category(threads, monkeypatch):
+    client, most, known = Client(threads), [], {}
+    monkeypatch.setattr(cluster, "ended", lambda open: most.append(len(open)) or {min(open)})
+    ends = [chain for chain, _ in cluster.run(client, PARAMS, JOB)]
+    assert max(most) == max(1, threads)
+    chains = [chain for chain, _ in client.taken.values()]
+    assert [c for c in chains if not c[0].startswith("maps@")] == grid.longest_first(PARAMS)
+    assert sorted(ends) == sorted(chains)
+    for place, (chain, before) in enumerate(client.taken.values()):
+        known[chain[0]] = place
+        if chain[0].startswith("maps@"):
+            category = chain[0].partition("@")[2]
+            trained = [c for c in grid.longest_first(PARAMS) if f"@{category}-" in c[0]]
+            assert sorted(report["chain"] for report in before) == sorted(trained)
+        else:
+            assert not before
+    assert {f"maps@{category}" for category in PARAMS.categories} <= {*known}
+
+
+def test_maps_learn_of_a_chain_that_no_worker_could_run(monkeypatch):
+    monkeypatch.setattr(cluster, "ended", lambda open: {*open})
+    chain = grid.longest_first(PARAMS)[0]
+    client = Client(2, failing={f"student-{cluster.label(chain)}-{JOB['id']}"})
+    assert len([*cluster.run(client, PARAMS, JOB)]) == len(client.taken)
+    told = [before for c, before in client.taken.values() if c[0].startswith("maps@")]
+    assert sum({"failed": chain} in before for before in told) == 1
 
 
 def test_maps_do_not_run_without_their_networks():
@@ -113,7 +141,8 @@ def test_a_report_names_the_failure_and_holds_its_notebook_and_all_times(clone, 
     (fault,) = report["faults"]
     assert fault.startswith("student bottle-plain-0: notebooks") and "FloatingPointError" in fault
     assert report["notebooks"] == {evidence.relative_to(clone).as_posix(): "a traceback"}
-    assert asked == [tuple(grid.command(STAGES)), (*grid.DVC, "push", "--run-cache")]
+    pull, push = (*grid.DVC, "pull", "check"), (*grid.DVC, "push", "--run-cache")
+    assert asked == [pull, tuple(grid.command(STAGES)), push]
     cluster.keep(report | {"timings": ["student.ipynb,student bottle-plain-0,now,1.0"]})
     text = (clone / "logs/timings.csv").read_text()
     assert text == "notebook,item,start,seconds\nstudent.ipynb,student bottle-plain-0,now,1.0\n"
