@@ -158,6 +158,7 @@ ALWAYS = {"check", "site"}  # these read params.yaml as a whole; one checks it, 
         ("calibration__alpha", [0.2], DATA | CALIBRATION | {"ablations"}),
         ("baseline__bank_size", 99, BASELINE),
         ("figures__examples", 2, FIGURES),
+        ("figures__dpi", 90, FIGURES | EXPLORE),
     ],
 )
 def test_a_parameter_makes_only_its_readers_stale(finished, key, value, readers):
