@@ -127,7 +127,6 @@ def ladder(rows, resamples, least=5):
     levels = ", ".join(f"{name} {value:.1f}" for name, value in means.items())
     return (
         f"Curvature of image AUROC in the teacher's strength, in points ({counts(rows)}): "
-        f"{'; '.join(parts)}. An arch would mean a best teacher in the middle; where a line of "
-        f"teachers bends for another reason, such as a random one at the end, a quadratic shows an "
-        f"arch too. Mean AUROC: {levels}.{left}"
+        f"{'; '.join(parts)}. An arch would mean a best teacher in the middle. A damaged or random "
+        f"teacher at the weak end bends a quadratic, too. Mean AUROC: {levels}.{left}"
     )

@@ -86,7 +86,7 @@ def cheap(rows):
 
 def equality(rows):
     """Each sigma less the sigmoid: seen corruption, drawn and real defects, all by -log P."""
-    texts = []
+    texts = [answer(rows, BUMPS, BENCHMARK, kind="log")]
     for head in BUMPS:
         parts = []
         for end, metric, name in (
