@@ -234,9 +234,10 @@ def run(client, settings, job):
         for _ in range(max(1, sum(client.nthreads().values())) - len(running)):
             if waiting:
                 chain = waiting.pop(0)
+                kind, _, item = chain[0].partition("@")
+                before = reports[item] if kind == "maps" else []
                 # The same key again is the same task: nothing is placed twice at a time.
-                key = f"{chain[0].partition('@')[0]}-{label(chain)}-{job['id']}"
-                before = reports[chain[0].partition("@")[2]]  # of a category, for its maps
+                key = f"{kind}-{label(chain)}-{job['id']}"
                 future = client.submit(place, chain, job, before, key=key, retries=RETRIES)
                 running[future] = chain
         for future in ended(running):

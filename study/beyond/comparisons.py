@@ -22,14 +22,10 @@ SEED_ROWS = ["category", "student", "head", "seed"]
 
 
 def load(name, folder=FOLDER):
-    """A table of the run; without rows where it does not exist.
-
-    `curve` and `tops` are of the headline student: its networks are watched, whatever they are.
-    """
+    """A table of the run; without rows where it does not exist."""
     path = folder / f"{name}.csv"
     if path.exists():
-        rows = pd.read_csv(path, dtype={"seed": str})
-        return rows[rows.student == "full"] if name in ("curve", "tops") else rows
+        return pd.read_csv(path, dtype={"seed": str})
     columns = [*SEED_ROWS, "step", "map", "split", "benchmark", "top_pixels", "teacher"]
     return pd.DataFrame(columns=[*columns, *metrics.METRICS])
 

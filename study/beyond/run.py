@@ -10,8 +10,8 @@ copied to params.yaml, `make study` trains its variants as stages.
 FOLDER (reports/beyond) gets, for every row that is not there yet:
 - variants.csv: the figures of the last step by split and benchmark. `elpv` has the real defects,
   `elpv_drawn` drawn ones, `elpv_seen` the corruption of the training on held-out good images.
-- curve.csv: the same at POINTS points of training, of the heads in WATCHED.
-- tops.csv: image AUROC of WATCHED heads for several T of the image score.
+- curve.csv: the same at POINTS points of training, of the headline student's heads in WATCHED.
+- tops.csv: image AUROC of these heads for several T of the image score.
 - scores-<category>.csv: the score of every held-out image, for intervals over images.
 - run.md: commit, device, seeds and budget.
 Rows with seed `all` score the mean of the seeds' maps. Weights and maps go to results/beyond.
@@ -195,7 +195,8 @@ class Run:
                 seen = item | {"step": step, "map": "segmentation"}
                 curve += held.rows(maps, self.settings.evaluation, seen)[0]
 
-            keeper = Look(POINTS, look) if head in WATCHED else training.Keeper()
+            watched = name == self.settings.headline and head in WATCHED
+            keeper = Look(POINTS, look) if watched else training.Keeper()
             network, _ = training.train_segmentation(
                 *(self.teacher, student, held.train, self.textures, chosen, category, seed),
                 *(method.settings, averaging.keep(keeper, method.settings), method),
@@ -204,7 +205,7 @@ class Run:
             maps = readings(z, method.settings)
             if head == "method":
                 maps = {"cosine": cosine} | maps
-            if head in WATCHED:
+            if watched:
                 self.curve.add(curve)
                 self.tops.add([*held.tops(maps["segmentation"], item)])
             facts = {"seconds": round(time.monotonic() - start, 1), "commit": commit()}

@@ -11,7 +11,7 @@ import pandas as pd
 from study.beyond.comparisons import FOLDER, missing
 from study.params import ROOT
 from study.scoring.metrics import METRICS
-from study.tables.format import brackets, counted, signed
+from study.tables.format import brackets, counted, signed, upper
 from study.tables.intervals import seeds_interval
 from study.tables.paper import quoted
 
@@ -137,8 +137,8 @@ def answer(curve, benchmark, metric="image_auroc", head="method"):
         return missing(f"the curve of `{head}`")
     mean, interval, count = optimism(table)
     over = f" {brackets(interval)} over {counted(count, 'seed')}" if interval else " (one seed)"
-    label = METRICS[metric].label
-    text = f"{label[0].upper()}{label[1:]}, `{head}`: the best of {table.points.iloc[0]} points on "
+    label = upper(METRICS[metric].label)
+    text = f"{label}, `{head}`: the best of {table.points.iloc[0]} points on "
     text += f"test is {signed(mean)} points above the last step{over}"
     more = explained(mean, metric)
     return f"{text}; {more}." if more else f"{text}."

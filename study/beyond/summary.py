@@ -42,7 +42,8 @@ def target(rows, heads):
     least = np.mean([*baseline.values()])
     verdict = "above" if np.mean(found) > least else "below"
     together = comparisons.averaged_maps(rows, [best], BENCHMARK)
-    mean = "".join(f" The mean of their maps has {v}." for v in together.get("averaged maps", []))
+    figures = together.get("averaged maps", [])
+    mean = "".join(f" The mean of the seeds' maps has {figure}." for figure in figures)
     return (
         f"Among {len(means)} rows validation chooses `{best}`: {np.mean(found):.1f} on test over "
         f"{counted(len(found), 'seed')}, {verdict} the nearest-neighbour search ({name}, "

@@ -42,7 +42,7 @@ NOTEBOOKS = (  # what each kind of notebook answers, in the order to read them
     ("calibration", "thresholds from good images"),
 )
 ABOUT_PAPER = ("paper", "pro")  # of no use beside somebody's own parts
-GUIDES = {  # of the repository, likewise
+GUIDES = {  # pages of the repository, likewise of no use there
     "rerun": ROOT / "docs/rerun.md",
     "log": ROOT / "docs/log.md",
     "beyond": ROOT / "reports/beyond/README.md",

@@ -74,12 +74,6 @@ def test_the_choice_takes_the_seeds_that_most_heads_have(rows):
     assert set(means) == {"method", "lucky", "good"}
 
 
-def test_curves_are_of_the_headline_student(tmp_path):
-    rows = pd.DataFrame({"student": ["full", "noisy"], "head": "method", "seed": [0, 0]})
-    rows.to_csv(tmp_path / "curve.csv", index=False)
-    assert list(comparisons.load("curve", tmp_path).student) == ["full"]
-
-
 def test_a_table_that_does_not_exist(tmp_path):
     empty = comparisons.load("variants", tmp_path)
     assert empty.empty

@@ -83,10 +83,11 @@ def test_the_log_ranks_pixels_as_the_probability_does(finished):
 
 def test_curves_and_tops(finished):
     curve = pd.read_csv(finished / "curve.csv")
-    assert set(curve["head"]) == {"method", "ema"}
+    assert set(curve["head"]) == {"method", "ema"} and set(curve.student) == {"full"}
     steps = curve[(curve["head"] == "ema") & (curve.seed == 0)].step.unique()
     assert list(steps) == [*range(1, 11)]
     tops = pd.read_csv(finished / "tops.csv")
+    assert set(tops.student) == {"full"}
     assert set(tops.top_pixels) == set(run.TOPS) and set(tops.split) == {"validation", "test"}
     assert "Commit abc" in (finished / "run.md").read_text()
 
