@@ -73,13 +73,13 @@ compare: env ## two experiments side by side: make compare A=<rev> B=<rev>; no B
 	@$(ACTIVE) $(BIN)/python -m study.tables.compare "$(A)" "$(B)"
 
 inspect: env ## score new images: make inspect IMAGES=<folder or file> [CATEGORY=] [ALPHA=] [MAP=] [SEED=] [OUT=]
-	@$(BIN)/python -m study.inspect "$(IMAGES)" $(if $(CATEGORY),--category "$(CATEGORY)") \
+	@$(BIN)/python -m study.inspector.inspect "$(IMAGES)" $(if $(CATEGORY),--category "$(CATEGORY)") \
 	  $(if $(ALPHA),--alpha "$(ALPHA)") $(if $(MAP),--map "$(MAP)") $(if $(SEED),--seed "$(SEED)") \
 	  $(if $(OUT),--out "$(OUT)")
 
 export: env ## write the calibrated model of each category to exported/<category>.onnx
 	$(BIN)/python -m pip install -q -r requirements-export.txt
-	@$(BIN)/python -m study.export
+	@$(BIN)/python -m study.inspector.export
 
 mvtec: env ## get MVTec AD, DTD and ResNet-18's weights; verify and unpack them
 	@$(BIN)/python -m study.data.fetch

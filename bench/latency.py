@@ -22,9 +22,9 @@ import torch
 from bench.tables import number, slug
 from bench.timing import interleave, peak_memory, ratios
 from lib.devices import device_name
-from study import inspect, params, results
+from study import params, results
 from study.data.images import read_image
-from study.inspector import incoming, judge
+from study.inspector import incoming, inspect, judge
 from study.params import ROOT
 
 BATCHES = (1, 32)

@@ -1,6 +1,6 @@
 """The calibrated model of a category: images in; a map, a score and a p-value out.
 
-`Judge` is one torch module, so study/export.py writes the same arithmetic as ONNX. Its calibration,
+`Judge` is one torch module, so study/inspector/export.py writes the same arithmetic as ONNX. Its calibration,
 the content of results/calibration/<category>.json, is what study/scoring/conformal.py describes.
 """
 
@@ -29,14 +29,8 @@ class Ranked(nn.Module):
             self.register_buffer(name, torch.tensor(values, dtype=torch.float32))
 
     def forward(self, scores):
-        """(N,) -> (N,), linear between calibration scores and beyond their ends."""
-        below, last = (self.known[None] < scores[:, None]).sum(dim=1), len(self.known) - 1
-        low, high = (below - 1).clamp(min=0), below.clamp(max=last)
-        left, right = self.known[low], self.known[high]
-        inside = left < right
-        way = (scores - left) / torch.where(inside, right - left, self.spread)
-        rise = torch.where(inside, self.levels[high] - self.levels[low], 1)
-        return self.levels[low] + way * rise
+        """(N,) -> (N,)."""
+        return conformal.quantiles(scores, self.known, self.levels, self.spread, torch.where)
 
 
 class Distances(nn.Module):

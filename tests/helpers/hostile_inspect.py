@@ -16,9 +16,9 @@ import torch
 from PIL import Image
 from toys import grey, put
 
-from study import inspect, results
+from study import results
 from study.data.category import Category, entry
-from study.inspector import judge
+from study.inspector import inspect, judge
 from study.scoring import calibration
 
 CATEGORY, COUNT, SIZE = "monocrystalline", 40, 32

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from study import export, params, results
+from study import params, results
+from study.inspector import export
 
 onnx = pytest.importorskip("onnx", reason="needs `pip install -r requirements-export.txt`")
 runtime = pytest.importorskip(

@@ -1,4 +1,4 @@
-"""`python -m study.inspect`: what it writes, and what it refuses in one line before any work."""
+"""`python -m study.inspector.inspect`: what it writes, and what it refuses in one line before any work."""
 
 import csv
 import json
@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 from toys import grey, put
 
-from study import inspect, params, results
-from study.inspector import judge
+from study import params, results
+from study.inspector import inspect, judge
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,6 @@
 """Write the calibrated model of each category as ONNX: `make export`.
 
-    python -m study.export [CATEGORY ...]
+    python -m study.inspector.export [CATEGORY ...]
 
 exported/<category>.onnx takes raw images, uint8 (N, H, W, C), any N, H and W; C is
 `dataset.channels`. It resizes them as training did, and gives `map` (N, S, S) in units of the pixel

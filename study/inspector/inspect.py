@@ -1,7 +1,7 @@
 """Score new images with the calibrated models: `make inspect IMAGES=<folder or file>`.
 
-    python -m study.inspect IMAGES [--category NAME] [--alpha 0.01] [--map combined] [--seed 0]
-                            [--out FOLDER]
+    python -m study.inspector.inspect IMAGES [--category NAME] [--alpha 0.01] [--map combined]
+                                      [--seed 0] [--out FOLDER]
 
 Writes a folder, inspected/<name>/ if none is given: scores.csv with a row for each file, overlays/
 with the heat map over each image, and index.html. Images are read, scored and written one batch at
@@ -206,7 +206,7 @@ def original_sizes(settings, category, calibration):
 
 def parsed(arguments):
     """`Asked` of the command line; empty options, as make passes them, are not given."""
-    parser = argparse.ArgumentParser(prog="python -m study.inspect", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m study.inspector.inspect", description=__doc__)
     parser.add_argument("images")
     parser.add_argument("--category")
     parser.add_argument("--alpha", type=float)
