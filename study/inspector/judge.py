@@ -1,7 +1,7 @@
 """The calibrated model of a category: images in; a map, a score and a p-value out.
 
-`Judge` is one torch module, so study/inspector/export.py writes the same arithmetic as ONNX. Its calibration,
-the content of results/calibration/<category>.json, is what study/scoring/conformal.py describes.
+`Judge` is one torch module, so export.py writes the same arithmetic as ONNX. It reads the
+calibration from results/calibration/<category>.json, which study/scoring/conformal.py describes.
 """
 
 import numpy as np
@@ -14,7 +14,7 @@ from lib.inference import make_teacher
 from lib.networks import SegmentationNetwork, Student, segmentation_input
 from study import results, trained
 from study.scoring import calibration, conformal
-from study.scoring.baseline import Gaussian, by_position, patches
+from study.scoring.baseline import Gaussian
 
 COMBINED = "combined"
 
@@ -31,25 +31,6 @@ class Ranked(nn.Module):
     def forward(self, scores):
         """(N,) -> (N,)."""
         return conformal.quantiles(scores, self.known, self.levels, self.spread, torch.where)
-
-
-class Distances(nn.Module):
-    """The Mahalanobis distances of a fitted `Gaussian`, as products: ONNX solves no triangles."""
-
-    def __init__(self, gaussian):
-        super().__init__()
-        self.levels = gaussian.levels
-        unit = torch.eye(gaussian.factor.shape[-1], device=gaussian.factor.device)
-        inverse = torch.linalg.solve_triangular(gaussian.factor, unit, upper=False)
-        self.register_buffer("mean", gaussian.mean)
-        self.register_buffer("inverse", inverse)
-
-    def forward(self, levels):
-        """All three teacher levels -> (N, h, w)."""
-        asked = patches(levels, self.levels)
-        deviations = by_position(asked) - self.mean[:, None]
-        found = torch.bmm(deviations, self.inverse.mT).square().sum(dim=2).sqrt()
-        return found.T.reshape(asked.shape[:3])
 
 
 class Judge(nn.Module):
@@ -71,7 +52,7 @@ class Judge(nn.Module):
         chosen = settings.seeds if kind == COMBINED else (seed,) * (kind != "gaussian")
         self.students = nn.ModuleList(networks[one][0] for one in chosen)
         self.segmentations = nn.ModuleList(networks[one][1] for one in chosen)
-        self.gaussian = Distances(gaussian) if "gaussian" in self.kinds else None
+        self.gaussian = gaussian if "gaussian" in self.kinds else None
         self.ranked, known, pixels = nn.ModuleDict(), {}, []
         for name in self.kinds:
             of_seeds = [0] if name == "gaussian" else [place[one] for one in chosen]

@@ -11,10 +11,9 @@ as Ledoit & Wolf (2004) derive, so no number is chosen. It fits parts that are p
 pose; at a position where anything may lie, it is wide.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 import torch
+from torch import nn
 
 from lib.anomaly_map import resize
 from lib.devices import device_name
@@ -23,7 +22,8 @@ from study import results
 from study.files import whole
 from study.limits import check_memory
 
-POSITIONS = 64  # of the Gaussian, handled at a time
+POSITIONS = 64  # fitted at a time
+IMAGES = 32  # scored at a time
 
 
 def features(teacher, images):
@@ -42,12 +42,18 @@ def patches(features, levels):
     return torch.cat([resize(level, (size, size)) for level in chosen], 1).permute(0, 2, 3, 1)
 
 
-class Gaussian(NamedTuple):
-    """One Gaussian for each of P = size x size positions of D features."""
+class Gaussian(nn.Module):
+    """One Gaussian of D features for each of P = h x w positions: teacher levels in, maps out.
 
-    levels: tuple[int, ...]  # of the teacher, 1 the finest
-    mean: torch.Tensor  # (P, D)
-    factor: torch.Tensor  # (P, D, D), lower Cholesky factor of the shrunk covariance
+    levels: of the teacher, 1 the finest; mean: (P, D); whitening: (P, D, D), the inverse of the
+    lower Cholesky factor of the shrunk covariance, because ONNX solves no triangular systems.
+    """
+
+    def __init__(self, levels, mean, whitening):
+        super().__init__()
+        self.levels = tuple(levels)
+        self.register_buffer("mean", mean)
+        self.register_buffer("whitening", whitening)
 
     @classmethod
     @torch.inference_mode()
@@ -60,42 +66,43 @@ class Gaussian(NamedTuple):
         places, _, depth = x.shape
         check_memory(8 * places * depth**2, f"a Gaussian of {depth} features at {places} positions")
         mean = x.mean(dim=1)
-        factor = torch.empty(places, depth, depth, device=x.device)
+        whitening = torch.empty(places, depth, depth, device=x.device)
         for part in torch.arange(places).split(POSITIONS):
-            covariance = shrunk(x[part] - mean[part, None])
-            factor[part] = torch.linalg.cholesky(covariance)
-        return cls(tuple(levels), mean, factor)
+            factor = torch.linalg.cholesky(shrunk(x[part] - mean[part, None]))
+            unit = torch.eye(depth, device=x.device)
+            whitening[part] = torch.linalg.solve_triangular(factor, unit, upper=False)
+        return cls(levels, mean, whitening)
 
     @property
     def size(self):
         """Bytes of its numbers."""
-        return 4 * (self.mean.numel() + self.factor.numel())
+        return 4 * (self.mean.numel() + self.whitening.numel())
+
+    def forward(self, features):
+        """Mahalanobis distances (N, h, w) of all three levels, each (N, C, h, w)."""
+        found = patches(features, self.levels)
+        deviations = by_position(found) - self.mean[:, None]
+        distances = torch.bmm(deviations, self.whitening.mT).square().sum(dim=2).sqrt()
+        return distances.T.reshape(found.shape[:3])
 
     @torch.inference_mode()
     def maps(self, features):
-        """Mahalanobis distance at each position: float32 array (N, h, w) of all three levels."""
-        asked = patches(features, self.levels)
-        x = by_position(asked)
-        found = [
-            torch.linalg.solve_triangular(
-                self.factor[part], (x[part] - self.mean[part, None]).mT, upper=False
-            ).norm(dim=1)
-            for part in torch.arange(len(x)).split(POSITIONS)
-        ]
-        return torch.cat(found).T.reshape(asked.shape[:3]).cpu().numpy()
+        """The same as a float32 array, a few images at a time."""
+        batches = zip(*(level.split(IMAGES) for level in features), strict=True)
+        return torch.cat([self(batch) for batch in batches]).cpu().numpy()
 
     def save(self, path):
         """Write an .npz for `load`."""
         with whole(path) as partial:
-            arrays = {"mean": self.mean.cpu().numpy(), "factor": self.factor.cpu().numpy()}
+            arrays = {name: value.cpu().numpy() for name, value in self.named_buffers()}
             np.savez(partial, levels=self.levels, **arrays)
 
     @classmethod
     def load(cls, path, device="cpu"):
-        """What `save` left."""
+        """Read the file that `save` wrote."""
         with np.load(path) as file:
-            mean, factor = (torch.from_numpy(file[key]).to(device) for key in ("mean", "factor"))
-            return cls(tuple(file["levels"].tolist()), mean, factor)
+            arrays = (torch.from_numpy(file[key]).to(device) for key in ("mean", "whitening"))
+            return cls(file["levels"].tolist(), *arrays)
 
 
 def by_position(patches):

@@ -170,7 +170,7 @@ def test_shrinking_keeps_the_mean_variance_and_gives_positive_definite_matrices(
 
 def test_it_survives_saving(tmp_path):
     fitted = Gaussian.fit((2, 3), levels())
-    assert fitted.mean.shape == (16, 10) and fitted.factor.shape == (16, 10, 10)
+    assert fitted.mean.shape == (16, 10) and fitted.whitening.shape == (16, 10, 10)
     fitted.save(tmp_path / "gaussian.npz")
     again = Gaussian.load(tmp_path / "gaussian.npz")
     assert again.levels == (2, 3) and again.size == fitted.size

@@ -1,4 +1,4 @@
-"""`python -m study.inspector.inspect`: what it writes, and what it refuses in one line before any work."""
+"""`make inspect`: what it writes, and what it refuses in one line before any work."""
 
 import csv
 import json

@@ -45,14 +45,6 @@ def test_the_map_is_in_units_of_the_pixel_threshold(made):
     np.testing.assert_allclose(heat, np.mean(parts, axis=0) / whole, rtol=1e-4)
 
 
-def test_the_gaussian_s_products_are_its_distances(made):
-    from lib.inference import teacher_levels
-
-    levels = teacher_levels(made.judge.teacher, judged.pictures(4, seed=3))
-    found = judge.Distances(made.gaussian)(levels)
-    np.testing.assert_allclose(found, made.gaussian.maps(levels), rtol=1e-3)
-
-
 @pytest.mark.parametrize(("kind", "seed"), [("cosine", 1), ("segmentation", 0), ("gaussian", 0)])
 def test_a_single_map_is_judged_by_its_own_scores(made, kind, seed):
     parts = (made.judge.teacher, made.networks, made.gaussian, made.document, made.settings)
