@@ -1,15 +1,15 @@
 # `make study` and `make test` work on a fresh clone with git, make and Python >= 3.11 with venv.
 PYTHON ?= python3
 BIN := .venv/bin
-# Written last, so an interrupted installation is taken up again at the next call.
+# Written last, so the next call resumes an interrupted installation.
 STAMP := .venv/.installed
 # `python` in the commands of dvc.yaml is the environment's.
 ACTIVE := PATH="$(CURDIR)/$(BIN):$$PATH"
 DVC := $(ACTIVE) $(BIN)/python -m dvc
 OPEN := @$(BIN)/python -c 'import yaml; s = yaml.safe_load(open("params.yaml"))["study"]; \
   print(f"Open site/{s}/index.html  Tables: reports/{s}/  Notebooks: rendered/")'
-# Items of the grid that train side by side, each on `arithmetic.threads` cores. Whatever is left
-# undone by them, `dvc repro` does at the end.
+# Items of the grid that train side by side, each on `arithmetic.threads` cores. `dvc repro` does
+# the rest at the end.
 JOBS ?= $(shell nproc 2> /dev/null || echo 2)
 # Processes that run the tests; 0: this one alone.
 WORKERS ?= 2
@@ -69,7 +69,7 @@ plots: env ## curves and tables of `dvc plots show`, on a page that needs no net
 experiments: env ## all experiments beside the commits: changed parameters and the method's figures
 	@$(ACTIVE) $(BIN)/python -m study.tables.experiments
 
-compare: env ## two experiments side by side: make compare A=<rev> B=<rev>; no B: as it is now
+compare: env ## compare two experiments: make compare A=<rev> B=<rev>; without B: the working tree
 	@$(ACTIVE) $(BIN)/python -m study.tables.compare "$(A)" "$(B)"
 
 inspect: env ## score new images: make inspect IMAGES=<folder or file> [CATEGORY=] [ALPHA=] [MAP=] [SEED=] [OUT=]
@@ -84,7 +84,7 @@ export: env ## write the calibrated model of each category to exported/<category
 mvtec: env ## get MVTec AD, DTD and ResNet-18's weights; verify and unpack them
 	@$(BIN)/python -m study.data.fetch
 
-beyond: env ## what the paper did not ask: train profiles/beyond.yaml, render its notebooks
+beyond: env ## answer questions beyond the paper: train profiles/beyond.yaml, render its notebooks
 	$(BIN)/python -m pip install -r requirements-beyond.txt
 	$(BIN)/python -m study.data.elpv monocrystalline
 	$(BIN)/python -m study.beyond.run

@@ -106,9 +106,9 @@ def choose(quick=False, full=False, tiny=False):
 
 
 def profile(name, **changed):
-    """profiles/<name>.yaml without need of files; changed: keys of `arithmetic` or `running`.
+    """profiles/<name>.yaml, so that it needs no files; changed: keys of `arithmetic` or `running`.
 
-    Rates are small, as a random teacher is no guide, and checkpoints are left out.
+    Rates are small, because a random teacher gives no useful target. No checkpoints are written.
     """
     raw = yaml.safe_load((params.ROOT / f"profiles/{name}.yaml").read_text("utf-8"))
     changed = {"checkpoint_seconds": 1.0e9} | changed
@@ -217,7 +217,7 @@ class Task:
         return repeat(ours), repeat(plain)
 
     def inference(self):
-        """(ours, plain): each pre-processing, networks and post-processing, to follow each other.
+        """(ours, plain): each is (pre-processing, networks, post-processing), to run in this order.
 
         From the bytes of files to the map at full size and the image score, on the host.
         """
@@ -295,7 +295,7 @@ TASKS = {"paper": Task.paper, "quick": Task.quick}
 def loop_of(train, *arguments):
     """run(count): `count` steps of the real loop of `train`, whose preparations are over.
 
-    lib.training.optimise is held back and called later, with what `train` would have given it.
+    A mock records the arguments that `train` gives to lib.training.optimise; `run` uses them.
     """
     held = []
     with mock.patch.object(training, "optimise", lambda *x: held.append(x) or []):
@@ -312,7 +312,7 @@ def loop_of(train, *arguments):
 
 
 def checkpoints(build, count, task):
-    """Seconds of each of `count` checkpoints, written after each step of the loop that `build`s."""
+    """Seconds of each of `count` checkpoints, one after each step of `build()`'s loop."""
     save, taken = Checkpoint.save, []
 
     def timed(self, state):
@@ -375,7 +375,7 @@ def files(count, side):
 def scored_maps(count, size):
     """(maps float32 (N, S, S), masks bool, image scores, labels), as a trained network gives them.
 
-    Three quarters of the images are defective, with one to some regions each.
+    Three quarters of the images are defective, with one or more regions each.
     """
     rng = np.random.default_rng(0)
     labels = (np.arange(count) % 4 > 0).astype(int)

@@ -58,7 +58,7 @@ def with_onnxruntime(settings, category, files):
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     known = session.get_modelmeta().custom_metadata_map
     if known["model_sha256"] != document["model"]:
-        raise ValueError(f"{path} is of another model: run `make export`")
+        raise ValueError(f"{path} was exported from another model: run `make export`")
     cut = json.loads(known["score_thresholds"])[f"{alpha:g}"]
     channels = settings.dataset.channels
 

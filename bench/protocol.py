@@ -2,9 +2,10 @@
 
     python -m bench.protocol --root MVTEC --textures DTD --weights RESNET18 --out OUT
 
-For a machine that is lent for minutes. The full student's first three seeds come first, each on
-every category; then the other students; then more seeds. After each item its rows, losses and maps
-are written, so a run that is cut off loses one item. `--set` changes keys of the profile.
+It is meant for a machine that is available for minutes only. The full student's first three seeds
+come first, each on every category; then the other students; then more seeds. After each item its
+rows, losses and maps are written, so a run that is cut off loses one item. `--set` changes keys of
+the profile.
 """
 
 import argparse
@@ -95,7 +96,7 @@ def score(data, maps, evaluation) -> dict:
 
 
 class Run:
-    """Trains and scores items, and leaves what is known after each of them in `out`."""
+    """Trains and scores items, and writes all results so far to `out` after each."""
 
     def __init__(self, settings, out, deadline, points):
         self.settings, self.out, self.deadline, self.points = settings, out, deadline, points
@@ -241,7 +242,7 @@ def main(arguments=None) -> None:
     parser.add_argument("--categories", nargs="+", default=["screw", "bottle"])
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE")
     parser.add_argument("--points", type=int, default=0, help="scores during training, each phase")
-    parser.add_argument("--seconds", type=float, default=1e9, help="stop by itself after so many")
+    parser.add_argument("--seconds", type=float, default=1e9, help="stop after this many seconds")
     options = parser.parse_args(arguments)
     deadline = time.monotonic() + options.seconds
     settings = read_settings(options)

@@ -4,9 +4,9 @@ Plain torch.nn modules in fp32, training steps that do all the work of the offic
 corruption of one image at a time, metrics as loops over regions and thresholds. Written from the
 paper (Zhang et al., CVPR 2023, arXiv 2211.11317) and the design; the study uses nothing of it.
 
-The networks have lib.networks' parameter names: `load_state_dict` copies weights in, which is
-needed, as they are not initialised as the paper has it. Tensors are (N, C, H, W); levels are lists
-of feature maps at strides 4, 8 and 16, finest first.
+The networks have lib.networks' parameter names. Copy weights in with `load_state_dict`, because
+these networks are not initialised as in the paper. Tensors are (N, C, H, W); levels are lists of
+feature maps at strides 4, 8 and 16, finest first.
 """
 
 from itertools import product
@@ -80,7 +80,7 @@ class Teacher(nn.Module):
 
 
 class Student(nn.Module):
-    """ResNet-18 encoder and mirrored decoder; arguments as of lib.networks.Student."""
+    """ResNet-18 encoder and mirrored decoder; the arguments of lib.networks.Student."""
 
     def __init__(self, teacher_channels, encoder_decoder=True, width=64):
         super().__init__()
@@ -207,7 +207,7 @@ def segmentation_step(teacher, student, network, rates=(0.1, 0.01), gamma=4.0):
     """Phase 2 with all the official work: returns `step(normal, corrupted, mask) -> loss`.
 
     The teacher also sees the clean image, and the loss is propagated back into the student, whose
-    parameters require gradients that nobody uses; its batch-norm is in eval mode. rates: of the
+    parameters get gradients that are never used; its batch-norm is in eval mode. rates: of the
     residual blocks and of the head.
     """
     parts = zip((network.residual, network.head), rates, strict=True)

@@ -33,14 +33,14 @@ from bench.timing import (
     spread,
     stages,
 )
-from lib.devices import device, device_name, fix_arithmetic, pays_bf16
+from lib.devices import bf16_is_faster, device, device_name, fix_arithmetic
 from lib.fast.ahead import Ahead
 from lib.fast.graph import Captured
 from study.checkpoint import Checkpoint
 from study.params import ROOT
 from study.scoring import metrics
 
-# Of the official code, two other CPU cores with bf16 support, fp32, 256x256, batch 4.
+# The official code on two other CPU cores with bf16 support: fp32, 256x256, batch 4.
 QUOTED = {"student": "2.1 images/s", "segmentation": "1.3 images/s"}
 PHASES = {
     "paper": {  # task: {phase: {case: what its row says}}
@@ -83,7 +83,7 @@ def compared(ours, plain, images):
 
 def auto():
     """What precision `auto` takes on this device."""
-    return "bf16" if pays_bf16() else "fp32"
+    return "bf16" if bf16_is_faster() else "fp32"
 
 
 def steps(task, name, peaks):
@@ -182,7 +182,7 @@ def evaluation(sizes):
 
 
 def keeping(results, name, function, *arguments, **options):
-    """run(count) that leaves what the function returns in `results`."""
+    """run(count) that stores the function's result in `results`."""
     return cases.repeat(lambda: results.update({name: function(*arguments, **options)}))
 
 
@@ -223,7 +223,7 @@ def precisions(sizes):
 
     Where bf16 is emulated, and slow, one turn with few images shows enough.
     """
-    native, kinds = pays_bf16(), ("fp32", "bf16")
+    native, kinds = bf16_is_faster(), ("fp32", "bf16")
     sizes = sizes if native else replace(sizes, batch=2, least=0.0, few=1)
     tasks = {kind: cases.Task.paper(sizes, precision=kind) for kind in kinds}
     for case in ("student", "segmentation"):
@@ -273,7 +273,7 @@ def arithmetic(settings, deterministic):
 
 
 def determinism(task):
-    """Our steps with those algorithms alone that repeat to the bit, and with any."""
+    """Our steps with deterministic algorithms only, and with any."""
     ways = {"deterministic": True, "any": False}
     ways = {name: partial(arithmetic, task.settings, value) for name, value in ways.items()}
     return two_ways(task, "determinism", ways)
@@ -360,7 +360,7 @@ def git(*arguments):
 
 
 def machine(sizes, peaks):
-    """What the page says of the machine and the run."""
+    """What the page says about the machine and the run."""
     commit = git("rev-parse", "HEAD") or "unknown"
     if git("status", "--porcelain", "lib", "study", "bench"):
         commit += ", with changes in lib, study or bench"
@@ -381,8 +381,8 @@ def machine(sizes, peaks):
 def measure(sizes, wanted=None):
     """Records section by section: yields all so far, and the facts of the machine.
 
-    wanted: names of SECTIONS, all of them by default; the steps come first in any case, as others
-    are told beside them.
+    wanted: names of SECTIONS, all of them by default; the steps always come first, because other
+    sections are compared with them.
     """
     counts = {1, sizes.threads} if device().type == "cpu" else {sizes.threads}
     peaks = {n: matmul_peaks(n, size=sizes.matrix) for n in sorted(counts)}

@@ -42,7 +42,7 @@ def ranged(name):
 
 
 def plain(name, factor=1):
-    """The column `name` as it is, times `factor`."""
+    """The column `name`, times `factor`."""
 
     def cell(record):
         value = record.get(name)
@@ -81,9 +81,9 @@ TABLES = {  # section: (heading, {column: cell}, text below)
         | {"% of the peak": pair("peak_share", 100)}
         | {"% with the plain step's operations, ours": plain("useful_share", 100)}
         | {"peak memory, MB": pair("memory", 1e-6)},
-        "Convolutions and matrix products only, as executed; a multiply-add counts two. The share "
-        "with the plain step's operations counts what ours saves by algebra as done. Memory is "
-        "the GPU's, or else that of the whole process with its libraries.",
+        "Convolutions and matrix products only, as executed; a multiply-add counts as two. The "
+        "share with the plain step's operations also counts those that ours avoids by algebra. "
+        "Memory is the GPU's, or else that of the whole process with its libraries.",
     ),
     "corruption": (
         "Corruption alone",
@@ -204,7 +204,7 @@ def slug(text):
 
 
 def write(folder, records, facts):
-    """Leave <device>.md, .csv and .png in `folder`; returns the Markdown file's path."""
+    """Write <device>.md, .csv and .png to `folder`; returns the Markdown file's path."""
     folder.mkdir(parents=True, exist_ok=True)
     base = folder / slug(facts["device"])
     base.with_suffix(".md").write_text(page(records, facts), encoding="utf-8")

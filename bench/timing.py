@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from lib.devices import device, pays_bf16
+from lib.devices import bf16_is_faster, device
 
 
 def synchronise():
@@ -47,7 +47,7 @@ def interleave(contenders, repetitions, least=None):
 
 
 def stages(functions, value=None):
-    """Seconds of each function, of which each gets what the one before gave, the first `value`."""
+    """Seconds of each function. Each gets the result of the one before, the first gets `value`."""
     found = []
     for function in functions:
         synchronise()
@@ -86,7 +86,7 @@ def matmul_peaks(threads, repetitions=5, size=None):
     torch.set_num_threads(threads)
     gpu = torch.cuda.is_available()
     size, count = size or (8192 if gpu else 2048), 20 if gpu else 1
-    kinds = {"fp32": torch.float32} | ({"bf16": torch.bfloat16} if pays_bf16() else {})
+    kinds = {"fp32": torch.float32} | ({"bf16": torch.bfloat16} if bf16_is_faster() else {})
     peaks = {}
     for name, kind in kinds.items():
         a, b = torch.randn(2, size, size, device=device()).to(kind)
@@ -109,11 +109,11 @@ def multiplications(a, b):
 
 
 def peak_memory(host=False):
-    """Bytes: the GPU's most ever allocated by this process, else the process's largest size.
+    """Bytes: the most GPU memory of this process, or without a GPU its largest size.
 
     host: the process's in any case.
-    Linux's own figure of this program is preferred: `ru_maxrss` of a started process begins with
-    that of the process which started it.
+    Linux's own figure is preferred, because `ru_maxrss` of a child process begins with its
+    parent's.
     """
     if torch.cuda.is_available() and not host:
         return torch.cuda.max_memory_allocated()

@@ -10,6 +10,6 @@
 8. backbones     timm backbones and their weights, checked
 9. devices       device, precision, arithmetic
 
-fast/ holds the same mathematics with less work; skip it at first reading. Nothing here imports
+fast/ holds the same mathematics with less work; skip it on first reading. Nothing here imports
 study/, which turns the method into a study.
 """

@@ -43,7 +43,7 @@ import timm  # noqa: E402
 def build(backbone, weights, levels):
     """A timm `features_only` model in eval mode, and its mean and std of the three colours.
 
-    Arguments as of `lib.networks.Teacher`. Raises ValueError that names the key of params.yaml.
+    Arguments: those of `lib.networks.Teacher`. A ValueError names the key of params.yaml.
     """
     if not timm.is_model(backbone):
         raise ValueError(
@@ -149,7 +149,7 @@ def check_levels(features, backbone, channels):
     except Exception as error:  # transformers take one size of image only, each with its own error
         reason = " ".join(str(error).split())[:100]
         raise ValueError(
-            f"teacher.backbone: {backbone} takes no image of 64x64 pixels ({reason}); take a "
+            f"teacher.backbone: {backbone} cannot read an image of 64x64 pixels ({reason}); use a "
             "convolutional network"
         ) from error
     if found != shapes:

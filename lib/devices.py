@@ -32,7 +32,7 @@ def _cpu(key):
     return next((x.split(":", 1)[1].strip() for x in lines if x.startswith(key)), "")
 
 
-def pays_bf16():
+def bf16_is_faster():
     """Whether the device multiplies matrices faster in bf16: tensor cores, AVX512-BF16 or AMX.
 
     Without such units a CPU emulates bf16 and is slower than in fp32.
@@ -47,7 +47,7 @@ def autocast(precision):
 
     Weights, losses and scored maps stay in fp32.
     """
-    chosen = precision == "bf16" or (precision == "auto" and pays_bf16())
+    chosen = precision == "bf16" or (precision == "auto" and bf16_is_faster())
     return torch.autocast(device().type, torch.bfloat16, enabled=chosen)
 
 

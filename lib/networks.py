@@ -215,7 +215,7 @@ class SegmentationNetwork(nn.Module):
             nn.init.constant_(self.head[-1].bias, math.log(prior / (1 - prior)))
 
     def logits(self, levels):
-        """levels: maps at their own resolutions, finest first, or one tensor; (N, 1, H/4, W/4)."""
+        """Levels (N, C, h, w), finest first, or one tensor of them -> (N, 1, H/4, W/4)."""
         levels = [levels] if torch.is_tensor(levels) else levels
         x = self.residual(Upsampled(levels, levels[0].shape[-2:]))
         return self.head(x).to(self.head[-1].weight.dtype)  # bf16 has few values near 1

@@ -36,7 +36,7 @@ class Keeper:
 
 
 class Method:
-    """What a variant replaces (study/beyond/variants.py); as it stands, the paper's method."""
+    """What a variant may replace (study/beyond/variants.py); here it is the paper's method."""
 
     def begin(self, network, batches):
         """Called before a training, with a new network and its stream, to change either."""

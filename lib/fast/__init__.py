@@ -1,1 +1,1 @@
-"""The same mathematics with less work; skip it at first reading."""
+"""The same mathematics with less work; skip it on first reading."""

@@ -14,7 +14,7 @@ class Ahead(Stream):
     of one batch at a time; the values equal those of separate passes, up to rounding.
     """
 
-    PIXELS, MOST = 2**18, 8  # of a pass, batches of it: more gained nothing on CPU cores
+    PIXELS, MOST = 2**18, 8  # largest pass, in pixels and batches; more gains nothing on CPU cores
 
     def __init__(self, batches, function, precision):
         self.batches, self.function, self.precision = batches, function, precision

@@ -24,7 +24,7 @@ SINGLE = {"true positive": "hit", "false positive": "false alarm", "false negati
 
 
 class Stages(NamedTuple):
-    """What the networks make of images (N, S, S, C): levels are lists of three tensors."""
+    """The networks' outputs for images (N, S, S, C); levels are lists of three tensors."""
 
     teacher: list  # L2-normalised features (N, C, h, w), finest first
     student: list
@@ -47,7 +47,7 @@ def stages(model, images):
 def pick(view, seed, name=""):
     """Index into `view.held_out` of the image called `name`.
 
-    Without a name, of the median test image by score, of the defective ones if there are any.
+    Without a name: the test image with the median score, among the defective ones if there are any.
     Raises ValueError with a few names to choose from if there is none of this name.
     """
     names = view.held_out.names

@@ -8,7 +8,7 @@ from study.scoring.calibration import binomial_interval
 
 @_styled
 def histogram(splits) -> Figure:
-    """A panel for each alpha and map, of `Calibrated.splits`: false alarms over the splits.
+    """False alarms over the splits of `Calibrated.splits`, a panel for each alpha and map.
 
     The line is alpha. The dark band is the binomial 95 % interval; the light one also counts the
     luck of the calibration images.

@@ -1,7 +1,7 @@
 """One function per figure, each returns a matplotlib Figure; the caller shows, saves or closes it.
 
-One style, seaborn's colour-blind palette; a line style, hatch or name doubles every colour, so
-that the figures survive a grey print. Images are `(H, W, C)` or `(H, W)`, uint8 or 0..1.
+One style, seaborn's colour-blind palette. A line style, hatch or name goes with every colour, so
+that the figures are readable in a grey print. Images are `(H, W, C)` or `(H, W)`, uint8 or 0..1.
 """
 
 import textwrap
@@ -53,7 +53,7 @@ def _say(axis, text: str) -> None:
 
 
 def readable(text: str) -> str:
-    r"""A name of a file for a figure: a sign that the font lacks becomes its code, such as \u87ba.
+    r"""A file's name for a figure: a character that the font lacks becomes its code, like \u87ba.
 
     Otherwise matplotlib draws an empty box and warns. A dollar sign starts no formula.
     """
@@ -63,7 +63,7 @@ def readable(text: str) -> str:
 
 @cache
 def _font():
-    """Codes of the signs that the font has, which matplotlib ships, and of the line break."""
+    """Codes of the characters in the font that matplotlib ships, and of the line break."""
     font = font_manager.get_font(font_manager.findfont("DejaVu Sans"))
     return {10, *font.get_charmap()}
 
@@ -141,7 +141,7 @@ def side_by_side(columns: dict, rows=(), masks=(), maps=(), size: float = 1.3) -
         style = {"cmap": few, "vmin": 0} if title in maps else {}
         style |= {"vmax": np.quantile(pictures, 0.995)} if style else {}
         drawn = [show(*pair, **style) for pair in zip(column, pictures, strict=True)]
-        if maps:  # below pictures without a scale too, but unseen: so the rows stay level
+        if maps:  # also below pictures without a scale, but invisible: the rows stay level
             bar = {"location": "bottom", "fraction": 0.15 / count, "pad": 0.05 / count}
             bar |= {"extend": "max", "shrink": 0.8, "aspect": 14, "ticks": plt.MaxNLocator(2)}
             coloured = drawn[-1] if style else plt.cm.ScalarMappable()

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from scipy import ndimage
 
 from study.figures import plots
-from study.scoring.scores import MAPS, full_size, tested, without_pixels
+from study.scoring.scores import MAPS, full_size, test_subsets, without_pixels
 
 LIMIT = 0.3
 COUNTS = (100, 200, 1000)  # equidistant thresholds; MambaAD's configuration asks for 100
@@ -120,7 +120,7 @@ def scored_maps(view, seed: int):
     Real defects if their masks are known, else drawn ones; without any no images and no maps.
     """
     held_out = view.held_out
-    for benchmark, chosen in tested(held_out):
+    for benchmark, chosen in test_subsets(held_out):
         if not without_pixels(held_out, chosen):
             maps = {kind: view.maps(seed, kind)[chosen] for kind in MAPS}
             return benchmark, held_out.masks[chosen], maps

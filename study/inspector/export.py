@@ -34,7 +34,7 @@ def to_onnx(model, channels):
     size = model.size
     example = torch.zeros(2, size, size, channels, dtype=torch.uint8)
     model = model.cpu().eval()
-    logging.getLogger("onnxscript").setLevel(logging.ERROR)  # it tells of each node that it keeps
+    logging.getLogger("onnxscript").setLevel(logging.ERROR)  # it logs each node that it keeps
     with torch.no_grad(), warnings.catch_warnings():
         model(example)  # fills caches with numbers, before tracing could fill them with symbols
         warnings.simplefilter("ignore")

@@ -4,8 +4,8 @@ Any size and any kind that study/data/images.py reads. A file that it refuses is
 and stops nothing.
 
 The guarantee on false alarms holds for good images that are exchangeable with the calibration
-images. So their p-values are uniform, which is the same as scores of one distribution on both
-sides. The two-sample test of Kolmogorov and Smirnov asks that of scores and of brightness.
+images. Then their p-values are uniform, because new and calibration scores have one distribution.
+The two-sample Kolmogorov-Smirnov test checks this for scores and for brightness.
 """
 
 from collections import Counter
@@ -81,7 +81,7 @@ def about_scores(known, new, alpha, alarms):
     return [
         f"The scores are {'higher' if higher else 'lower'} than those of the {len(known)} "
         f"calibration images (Kolmogorov-Smirnov p = {p:.1g}): {alarms} of {len(new)} images "
-        f"alarm, where {alpha:.1%} of good ones would at most. "
+        f"raise an alarm; of good images, at most {alpha:.1%} would. "
         + (
             "Either many parts are defective, or camera, light or parts have changed."
             if higher
@@ -101,7 +101,7 @@ def about_brightness(known, new):
     return [
         f"The brightness differs: new images have a mean grey level of {np.min(new):.0f} to "
         f"{np.max(new):.0f} (median {np.median(new):.0f}), the calibration images of {low:.0f} to "
-        f"{high:.0f} (median {np.median(known):.0f}). The false-alarm rate is not guaranteed then."
+        f"{high:.0f} (median {np.median(known):.0f}). Then the false-alarm rate is not guaranteed."
     ]
 
 

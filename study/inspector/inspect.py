@@ -29,7 +29,7 @@ BATCH = 16  # images at a time
 COLUMNS = ("file", "score", "p_value", "verdict", "regions", "boxes", "note")
 
 
-class Asked(NamedTuple):
+class Request(NamedTuple):
     """What to inspect, and with which model; None is the default of params.yaml."""
 
     images: str
@@ -43,25 +43,27 @@ class Asked(NamedTuple):
 class Inspection:
     """One run: the model, the files, and what was found so far."""
 
-    def __init__(self, asked, settings):
+    def __init__(self, request, settings):
         """Checks everything before work is done: ValueError and OSError in one line."""
-        self.asked, self.settings = asked, settings
-        self.category = asked.category or settings.categories[0]
-        self.calibration, self.alpha = judge.read_calibration(settings, self.category, asked.alpha)
-        self.folder, self.files, others = incoming.find(asked.images)
+        self.request, self.settings = request, settings
+        self.category = request.category or settings.categories[0]
+        self.calibration, self.alpha = judge.read_calibration(
+            settings, self.category, request.alpha
+        )
+        self.folder, self.files, others = incoming.find(request.images)
         for path in others:
             print(f"skipped, no image: {path}", file=sys.stderr)
         self.out = self._new_folder()
-        parts = (settings, self.category, self.calibration, asked.map, asked.seed)
+        parts = (settings, self.category, self.calibration, request.map, request.seed)
         self.judge = judge.load(*parts)
         self.threshold = self.judge.threshold(self.alpha)
         self.rows, self.facts, self.scores = [], [], []
         self.pictures = pages.Pictures()
 
     def _new_folder(self):
-        name = Path(self.asked.images).resolve()
+        name = Path(self.request.images).resolve()
         usual = results.ROOT / "inspected" / (name.stem if name.is_file() else name.name)
-        out = Path(self.asked.out or usual)
+        out = Path(self.request.out or usual)
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
             raise FileExistsError(f"{out} is not empty; remove it, or name another with OUT=...")
         return out
@@ -158,9 +160,10 @@ class Inspection:
         alarms, unreadable = self.count("alarm"), self.count("unreadable")
         more = f" {unreadable} files could not be read." if unreadable else ""
         return (
-            f"{alarms} of {len(self.scores)} images alarm.{more} A good image that is like the "
-            f"calibration images alarms with a probability of {self.alpha:.1%} at most. "
-            f"{self.calibration['n']} good images of {self.category} calibrate; no defect was used."
+            f"{alarms} of {len(self.scores)} images raise an alarm.{more} A good image that is "
+            f"like the calibration images raises one with a probability of at most "
+            f"{self.alpha:.1%}. "
+            f"The calibration used {self.calibration['n']} good images of {self.category}."
         )
 
     def page(self):
@@ -168,8 +171,8 @@ class Inspection:
         found = self.warnings()
         for text in found:
             print(f"warning: {text}", file=sys.stderr)
-        kind = self.asked.map
-        kind += "" if self.asked.seed is None else f", seed {self.asked.seed}"
+        kind = self.request.map
+        kind += "" if self.request.seed is None else f", seed {self.request.seed}"
         about = (
             f"Category {self.category}, student {self.settings.headline}, map {kind}; model "
             f"{self.calibration['model'][:16]}. Boxes hold pixels above the pixel threshold for "
@@ -182,7 +185,7 @@ class Inspection:
 
 
 def example(settings, category):
-    """The folder of the category's test images, whose answers are known."""
+    """The folder of the category's test images, whose labels are known."""
     return str(results.ROOT / settings.dataset.root / category / "test")
 
 
@@ -205,7 +208,7 @@ def original_sizes(settings, category, calibration):
 
 
 def parsed(arguments):
-    """`Asked` of the command line; empty options, as make passes them, are not given."""
+    """`Request` of the command line; empty options, as make passes them, are not given."""
     parser = argparse.ArgumentParser(prog="python -m study.inspector.inspect", description=__doc__)
     parser.add_argument("images")
     parser.add_argument("--category")
@@ -213,7 +216,7 @@ def parsed(arguments):
     parser.add_argument("--map", default=judge.COMBINED)
     parser.add_argument("--seed", type=int)
     parser.add_argument("--out")
-    return Asked(**vars(parser.parse_args(arguments)))
+    return Request(**vars(parser.parse_args(arguments)))
 
 
 def main(arguments):

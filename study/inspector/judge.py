@@ -94,7 +94,7 @@ class Judge(nn.Module):
                 torch.stack([rank(x) for rank, x in zip(self.ranked[k], s, strict=True)]).mean(0)
                 for k, s in scores.items()
             ]
-            score = conformal.together(dict(zip(scores, ranked, strict=True)))
+            score = conformal.combined_score(dict(zip(scores, ranked, strict=True)))
         else:
             score = scores[self.kinds[0]][0]
         at_or_above = (self.known[None] >= score[:, None]).sum(dim=1)
@@ -136,7 +136,7 @@ def read_calibration(settings, category, alpha=None):
 def load(settings, category, document, kind=COMBINED, seed=None):
     """The `Judge` of a category, in eval mode, from what the pipeline left in results/.
 
-    Raises ValueError for an unknown map or seed, and where the calibration is of another model.
+    Raises ValueError for an unknown map or seed, and if the calibration was made for another model.
     """
     if kind not in document["maps"]:
         raise ValueError(f"map {kind!r}: not one of {', '.join(document['maps'])}")
@@ -147,7 +147,7 @@ def load(settings, category, document, kind=COMBINED, seed=None):
         raise ValueError(f"seed {seed}: not one of params.yaml's seeds {list(settings.seeds)}")
     if calibration.model_hash(settings, category) != document["model"]:
         raise ValueError(
-            f"the calibration of {category} is of another model or of other parameters: run "
+            f"the calibration of {category} was made for another model or other parameters: run "
             f"`dvc repro calibration@{category}`"
         )
     networks = {}

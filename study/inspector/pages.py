@@ -76,7 +76,7 @@ class Pictures:
         self.most, self.kept = most, []
 
     def add(self, score, file, picture):
-        """Keep the picture, and forget that of the lowest score."""
+        """Add the picture; if there are too many, drop the one with the lowest score."""
         small, content = picture.copy(), io.BytesIO()
         small.thumbnail((SIDE, SIDE))
         small.save(content, "WEBP", quality=75)

@@ -27,7 +27,7 @@ IMAGES = 32  # scored at a time
 
 
 def features(teacher, images):
-    """`teacher_levels` of uint8 images (N, S, S, C); MemoryError before they would not fit."""
+    """`teacher_levels` of uint8 images (N, S, S, C); MemoryError beforehand if they do not fit."""
     check_memory(levels_memory(teacher, images), f"the teacher's levels of {len(images)} images")
     return teacher_levels(teacher, images)
 
@@ -60,7 +60,7 @@ class Gaussian(nn.Module):
     def fit(cls, levels, normal):
         """Fit the patches of training features: all three levels, each (N, C, h, w), N > 1.
 
-        Raises MemoryError before it would not fit.
+        Raises MemoryError beforehand if it does not fit.
         """
         x = by_position(patches(normal, levels))
         places, _, depth = x.shape
@@ -133,7 +133,7 @@ def gaussians(normal, params):
 
 
 def save(fitted, queries, category):
-    """Leave the first Gaussian and its maps of the held-out images, if there is one."""
+    """Save the first Gaussian, if there is one, and its maps of the held-out images."""
     path = results.gaussian(category)
     path.parent.mkdir(parents=True, exist_ok=True)  # DVC expects the folder
     for gaussian in fitted[:1]:
@@ -145,14 +145,15 @@ def save(fitted, queries, category):
 def items(normal, queries, fitted, params):
     """(item, maps) of each declared set of levels and seed, for `scores.score`.
 
-    normal, queries: the teacher's features of the training and the held-out images; fitted: of
-    `gaussians`. A Gaussian has no chance in it, so its rows are the same for each seed.
+    normal, queries: the teacher's features of the training and the held-out images; fitted: the
+    result of `gaussians`. A Gaussian involves no randomness, so its rows are the same for each
+    seed.
     """
     for levels, gaussian in zip(params.baseline.levels, fitted, strict=True):
-        known, asked = patches(normal, levels), patches(queries, levels)
+        known, unknown = patches(normal, levels), patches(queries, levels)
         distances = gaussian.maps(queries)
         for seed in params.seeds:
-            nearest = distance_maps(asked, memory_bank(known, params.baseline.bank_size, seed))
+            nearest = distance_maps(unknown, memory_bank(known, params.baseline.bank_size, seed))
             for name, maps, pixels in (
                 ("nearest_neighbour", nearest, params.evaluation.top_pixels),
                 ("nearest_neighbour_maximum", nearest, 1),

@@ -1,7 +1,7 @@
 """The stage `calibration`: thresholds from good images alone, and how far they hold on test.
 
 The calibration images are the real good images of the split `validation` (`Category.calibrates`).
-study/scoring/conformal has the arithmetic and the layout of the file that this stage leaves.
+study/scoring/conformal has the arithmetic and the layout of the file that this stage writes.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ from study.scoring.scores import full_size
 SPLITS = 20  # random calibration splits, to see how far one split is luck
 
 
-def tested(held_out):
+def real_test(held_out):
     """Which held-out images are real test images, bool (N,)."""
     return (held_out.splits == "test") & ~held_out.drawn
 
@@ -56,7 +56,7 @@ class Calibrated:
     """
 
     def __init__(self, held_out, maps, settings):
-        """maps: of `load_maps`."""
+        """maps: the result of `load_maps`."""
         self.held_out, self.settings, self.known = held_out, settings, held_out.calibrates()
         self.problem = conformal.shortage(self.known.sum(), settings)
         self.alpha = settings.calibration.alpha[0]
@@ -121,7 +121,7 @@ class Calibrated:
 
         `peeking`: at the threshold that maximises F1 on the test images themselves.
         """
-        test = tested(self.held_out)
+        test = real_test(self.held_out)
         labels, rows = self.held_out.labels[test], []
         measured = self.scores if len(np.unique(labels)) == 2 else {}
         for kind, by_seed in measured.items():
@@ -139,7 +139,7 @@ class Calibrated:
 
         Good calibration and test images are pooled and split again; no network trains again.
         """
-        good = np.flatnonzero(self.known | (tested(self.held_out) & (self.held_out.labels == 0)))
+        good = np.flatnonzero(self.known | (real_test(self.held_out) & (self.held_out.labels == 0)))
         count, rows = int(self.known.sum()), []
         parts = {kind: self.scores[kind][:, good] for kind in self.maps}
         for seed in range(SPLITS if self.maps and count < len(good) else 0):
@@ -164,10 +164,11 @@ def best_f1(scores, labels):
 
 
 def binomial_interval(alpha, images, calibration=None):
-    """Where 95 % of false-alarm rates lie (percent) on so many images, if each has rate alpha.
+    """The interval (percent) that holds 95 % of the false-alarm rates on so many images.
 
-    With a number of calibration images: where they lie if these are a random draw, too. The rate of
-    a threshold is then itself random, and the number of alarms beta-binomial.
+    Each image raises an alarm with probability alpha. With a number of calibration images, these
+    are a random draw, too. The rate of a threshold is then itself random, and the number of alarms
+    beta-binomial.
     """
     count = binom(images, alpha)
     if calibration:
@@ -177,7 +178,7 @@ def binomial_interval(alpha, images, calibration=None):
 
 
 def model_hash(settings, category):
-    """sha256 over what params.yaml says of the scores, and the weights of student and Gaussian."""
+    """sha256 of the settings that decide the scores, and of the weights of student and Gaussian."""
     sizes = settings.dataset.image_size, settings.dataset.channels, settings.evaluation.top_pixels
     read = settings.teacher, settings.headline, settings.seeds, settings.segmentation.input, sizes
     found = hashlib.sha256(repr(read).encode())
@@ -197,7 +198,7 @@ def save(document, category):
 
 
 def load(category):
-    """What `save` left. Raises FileNotFoundError before the stage ran."""
+    """Read the category's JSON. Raises FileNotFoundError before the stage ran."""
     path = results.calibration(category)
     if not path.exists():
         raise FileNotFoundError(

@@ -5,7 +5,7 @@ new good image is exchangeable with them (the same parts, camera and light), it 
 `threshold` with probability alpha at most, whatever the distribution (Vovk et al. 2005; Lei et
 al. 2018). `score > threshold` and `p_value <= alpha` are the same verdict.
 
-`results/calibration/<category>.json` holds what the stage `calibration` leaves:
+`results/calibration/<category>.json` is what the stage `calibration` writes:
 
     {"category": name, "alpha": allowed false-alarm rate, "n": calibration images,
      "files": [their names], "model": sha256 of all weights used,
@@ -34,7 +34,7 @@ def rank(n, alpha):
     """Which of n sorted calibration scores is the threshold, 1 the smallest: ceil((n+1)(1-alpha)).
 
     Raises ValueError for alpha outside (0, 1), for fewer than `FEWEST` images, and where n images
-    are too few for so small an alpha. It needs no scores, so it can be asked before training.
+    are too few for so small an alpha. It needs no scores, so it can be called before training.
     """
     if not 0 < alpha < 1:
         raise ValueError(f"alpha is {alpha}; it must be above 0 and below 1")
@@ -62,7 +62,7 @@ def shortage(n, settings):
 def check(n, settings):
     """ValueError, before training, where a held-out share gives too few images for an alpha.
 
-    Without a held-out share, returns a sentence on the thresholds that there will not be.
+    Without a held-out share, returns a sentence that says why there will be no thresholds.
     """
     problem = shortage(n, settings)
     if problem and settings.dataset.calibration:
@@ -110,13 +110,13 @@ def combine(calibration, scores):
         pairs = zip(np.atleast_2d(by_seed), np.atleast_2d(scores[name]), strict=True)
         sides = zip(*(normal_scores(*pair) for pair in pairs), strict=True)
         known[name], new[name] = (np.mean(side, axis=0) for side in sides)
-    return together(known), together(new)
+    return combined_score(known), combined_score(new)
 
 
-def together(maps):
+def combined_score(maps):
     """Sum of {map name: normal scores (n,)}; it rises with every one of them.
 
-    Of arrays or of tensors: study/inspector/judge.py adds up the same way.
+    The scores are arrays, or tensors in study/inspector/judge.py.
     """
     if "gaussian" not in maps:
         return sum(maps.values()) / len(maps)
@@ -130,8 +130,8 @@ def together(maps):
 def normal_scores(calibration, scores):
     """Calibration scores (n,) and new scores (m,) of one map, both as standard normal scores.
 
-    New images are compared with the calibration images, each of these with the n - 1 others and an
-    image below all.
+    A new image is compared with the n calibration images, a calibration image with the n - 1 others
+    and an image below all.
     """
     calibration, scores = np.asarray(calibration, float), np.asarray(scores, float)
     known = np.empty(len(calibration))

@@ -105,7 +105,7 @@ def _descending(scores: np.ndarray, regions: np.ndarray):
 
 def _sorted(words: np.ndarray) -> np.ndarray:
     """64-bit words in ascending order: on a GPU that has room for them, else sorted in place."""
-    torch = sys.modules.get("torch")  # whoever has maps from a GPU has imported it
+    torch = sys.modules.get("torch")  # if the maps come from a GPU, torch is imported
     if torch and torch.cuda.is_available():
         with suppress(torch.OutOfMemoryError):
             return _sorted_by_torch(words, torch.device("cuda"), torch)
@@ -178,7 +178,8 @@ def pro(maps, masks, fpr_limit: float = 0.3) -> float:
 
 
 class Metric(NamedTuple):
-    """A column of the tables: how it is called, what is ranked for it, and the figure, 0..1."""
+    """A column of the tables: its label, what is ranked for it, and the function of its value,
+    0..1."""
 
     label: str
     items: str  # images or pixels

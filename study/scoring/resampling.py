@@ -1,7 +1,7 @@
 """How far would the figures move with other test images? A paired bootstrap over images.
 
 Good and defective images are drawn with replacement, separately, so that every resample has as
-many of each as the test set. All rows of a category meet the same resamples, which pairs them.
+many of each as the test set. All rows of a category use the same resamples, which pairs them.
 
 Image AUROC is exact in every resample. Pixel AP and IAP are read off at up to `POINTS` thresholds
 spread evenly over the defective pixels and at those where regions count as found: what each image
@@ -26,7 +26,7 @@ def weights(labels, count, category):
     """How often each image is in each resample, float32 (count, N); None for too few images.
 
     The category's name is the seed: categories are drawn independently of each other, and the
-    baseline, scored in a stage of its own, meets the same resamples as the networks.
+    baseline, scored in a stage of its own, uses the same resamples as the networks.
     """
     kinds = [np.flatnonzero(labels == label) for label in (0, 1)]
     if min(map(len, kinds)) < FEWEST:

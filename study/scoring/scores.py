@@ -1,6 +1,6 @@
 """Score anomaly maps once: rows of the tables, scores by image, and resamples for the intervals.
 
-Everything later reads what `save` leaves: figures, tables, page and site compute no score again.
+Everything later reads what `save` writes: figures, tables, page and site compute no score again.
 """
 
 from itertools import chain, product
@@ -26,7 +26,7 @@ KEYS = ["benchmark", "category", "student", "map", "seed", "metric"]
 
 
 class Scored(NamedTuple):
-    """What a category's maps gave: a stage's whole result."""
+    """The result of scoring a category's maps: all that a stage writes."""
 
     rows: pd.DataFrame  # `split` and COLUMNS
     images: pd.DataFrame  # thresholds.FACTS of each held-out image, and a column for each item
@@ -52,7 +52,7 @@ def subsets(held_out):
                 yield split, held_out.benchmark + "_drawn" * drawn, not drawn, chosen
 
 
-def tested(held_out):
+def test_subsets(held_out):
     """(benchmark, which images) of the test subsets."""
     return [(name, chosen) for split, name, _, chosen in subsets(held_out) if split == "test"]
 
@@ -70,9 +70,9 @@ def without_pixels(held_out, chosen):
 
 def left_out(held_out):
     """Sentences on the test figures that this category cannot have."""
-    if not tested(held_out):
+    if not test_subsets(held_out):
         yield "No figures: the test split lacks good or defective images."
-    for benchmark, chosen in tested(held_out):
+    for benchmark, chosen in test_subsets(held_out):
         if reason := without_pixels(held_out, chosen):
             yield f"No pixel metrics on {benchmark}: {reason}."
 
@@ -128,14 +128,14 @@ def networks(held_out, settings):
 
 
 def table(rows):
-    """Row dicts as a DataFrame in the contract's columns, `split` first."""
+    """Row dicts as a DataFrame: `split`, then COLUMNS."""
     return pd.DataFrame(rows, columns=["split", *COLUMNS])
 
 
 def save(scored, stage, category, study):
-    """Write what a category's stage, evaluation or baseline, leaves: rows, resamples and scores.
+    """Write the result of a category's stage: rows, resamples and scores.
 
-    Scores keep all digits of float32: who reads them decides as one who computes them.
+    Scores keep all digits of float32, so a decision from the file is that from the computed scores.
     """
     with whole(results.rows(stage, category)) as path:
         scored.rows.to_csv(path, index=False, float_format="%.6f")
@@ -147,14 +147,14 @@ def save(scored, stage, category, study):
 
 
 def load_draws(path):
-    """The resamples that `save` left, {values of KEYS: (resamples,)}."""
+    """The resamples that `save` wrote, {values of KEYS: (resamples,)}."""
     with np.load(path) as file:
         keys = zip(*(file[key].tolist() for key in KEYS if key in file), strict=True)
         return dict(zip(keys, file["values"], strict=True))
 
 
 def load_scores(file):
-    """The scores by image that `save` left: thresholds.FACTS, and a column for each item."""
+    """The scores by image that `save` wrote: thresholds.FACTS, and a column for each item."""
     return pd.read_csv(file, dtype={"name": str, "defect": str}, keep_default_na=False)
 
 

@@ -92,7 +92,7 @@ def missed(scores):
 def near_the_top(scores, count=10):
     """How far apart the highest test scores of each seed lie, and how many images share the first.
 
-    If many do, the map is saturated, and its scores rank these images by nothing.
+    If many do, the map is saturated, and its scores cannot rank these images.
     """
     test, rows = scores[scores.split == "test"], {}
     for one in seeds(scores) * bool(len(test)):

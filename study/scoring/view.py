@@ -8,7 +8,7 @@ import pandas as pd
 from study import results
 from study.data.category import Category
 from study.scoring import metrics, thresholds
-from study.scoring.scores import MAPS, full_size, load_scores, tested, without_pixels
+from study.scoring.scores import MAPS, full_size, load_scores, test_subsets, without_pixels
 
 OUTCOMES = ("false negative", "false positive", "true positive", "true negative")  # errors first
 RANKED = (  # examples where no threshold names an outcome: what is shown, label, from the top?
@@ -24,7 +24,7 @@ class View:
     def __init__(self, held_out, settings, images):
         """images: the category's table of scores by image.
 
-        Raises ValueError where the table is of other images.
+        Raises ValueError if the table lists other images.
         """
         self.held_out, self.settings, self.images = held_out, settings, images
         if list(images.name) != list(held_out.names):
@@ -131,7 +131,7 @@ class View:
     def pixel_curves(self, seed):
         """ROC, precision-recall and PRO of pixels, on the test rows whose masks are all known."""
         found = {}
-        for benchmark, chosen in tested(self.held_out):
+        for benchmark, chosen in test_subsets(self.held_out):
             if without_pixels(self.held_out, chosen):
                 continue
             for kind in MAPS:

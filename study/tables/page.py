@@ -8,7 +8,7 @@ from importlib.metadata import version
 import pandas as pd
 from ruamel.yaml import YAML
 
-from lib.devices import device_name, pays_bf16
+from lib.devices import bf16_is_faster, device_name
 from study import results
 from study.data.category import Category
 from study.params import ROOT
@@ -35,7 +35,7 @@ HEADLINE_STAGES = (
 def precision(params):
     """The number format that trains on this device, fp32 or bf16."""
     asked = params.arithmetic.precision
-    return ("fp32", "bf16")[pays_bf16()] if asked == "auto" else asked
+    return ("fp32", "bf16")[bf16_is_faster()] if asked == "auto" else asked
 
 
 SCALE = {  # keys that say most about the size of a run, in words

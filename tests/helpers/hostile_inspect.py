@@ -72,7 +72,7 @@ def read(folder):
         patch(judge.trained, "load")
         patch(judge.Gaussian, "load")
         stack.enter_context(contextlib.redirect_stdout(None))
-        inspection = inspect.Inspection(inspect.Asked(**options), SETTINGS)
+        inspection = inspect.Inspection(inspect.Request(**options), SETTINGS)
         status, warnings = inspection.run(), inspection.warnings()
     with (inspection.out / "scores.csv").open(encoding="utf-8") as table:
         rows = [row for row in csv.DictReader(table) if row["file"] != "000.png"]
@@ -130,7 +130,7 @@ def cases(read_as):
         ("9 calibration images", document(n=9),
          f"{CATEGORY}: 9 calibration images; at least 10 are needed{fewest}"),
         ("the calibration of another model", document(model="0" * 64),
-         "the calibration of .* is of another model or of other parameters: run `dvc repro .*"),
+         "the calibration of .* was made for another model or other parameters: run `dvc repro .*"),
         ("a category that was not declared", asked(category="nut"),
          r"category 'nut': not one of params.yaml's categories \(monocrystalline\)"),
         ("a map that there is not", asked(map="heat"), f"map 'heat': not one of {known}"),
@@ -159,7 +159,7 @@ def cases(read_as):
          "alike."),
         ("a brighter image", new("a.png", grey(220)), f"{read_as}alarm, score 220; The brightness "
          "differs: new images have a mean grey level of 120 to 220 (median 170), the calibration "
-         "images of 120 to 120 (median 120). The false-alarm rate is not guaranteed then."),
+         "images of 120 to 120 (median 120). Then the false-alarm rate is not guaranteed."),
         ("a broken file", new("broken.png", b"x"),
          f"{read_as}unreadable, score - new/{broken}; exit status 1"),
         ("WebP", new("a.webp", grey()),

@@ -161,7 +161,9 @@ def test_a_backbone_whose_levels_timm_has_flattened():
 
 
 def test_a_backbone_of_one_size_of_images_is_refused():
-    with pytest.raises(ValueError, match=r"teacher\.backbone: swin_.* takes no image of 64x64"):
+    with pytest.raises(
+        ValueError, match=r"teacher\.backbone: swin_.* cannot read an image of 64x64"
+    ):
         Teacher("swin_tiny_patch4_window7_224", "random", levels=(0, 1, 2))
 
 

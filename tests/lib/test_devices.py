@@ -61,13 +61,13 @@ def gpu(monkeypatch):
 )
 def test_bf16_pays_where_the_cpu_has_units_for_it(cpu, flags, pays):
     cpu(flags)
-    assert devices.pays_bf16() is pays
+    assert devices.bf16_is_faster() is pays
 
 
 def test_bf16_pays_where_the_gpu_does_not_emulate_it(gpu):
     for has_bf16 in (True, False):
         gpu(has_bf16)
-        assert devices.pays_bf16() is has_bf16
+        assert devices.bf16_is_faster() is has_bf16
 
 
 def halves(precision):

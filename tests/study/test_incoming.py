@@ -68,7 +68,7 @@ def test_scores():
     assert about_scores(KNOWN, RANDOM.standard_normal(60), 0.05, 3) == []
     (found,) = about_scores(KNOWN, RANDOM.standard_normal(60) + 2, 0.05, 40)
     assert "higher than those of the 100 calibration images" in found
-    assert "40 of 60 images alarm, where 5.0% of good ones would" in found
+    assert "40 of 60 images raise an alarm; of good images, at most 5.0% would" in found
     (found,) = about_scores(KNOWN, RANDOM.standard_normal(60) - 2, 0.05, 0)
     assert "lower" in found and "trained on?" in found
     assert about_scores(KNOWN, KNOWN[:2] + 9, 0.05, 2) == [], "two images are no distribution"

@@ -58,7 +58,7 @@ def test_a_folder_of_new_images(ready, made, capsys):
     page = (out / "index.html").read_text("utf-8")
     assert page.count("<img") == 21 and "128x256 instead of 64x64" in page
     said = capsys.readouterr()
-    assert "of 21 images alarm" in said.out and "21/21 images" in said.err
+    assert "of 21 images raise an alarm" in said.out and "21/21 images" in said.err
 
 
 def test_a_broken_file_is_reported_and_nothing_else_is_lost(ready, capsys):
@@ -130,7 +130,7 @@ def test_a_model_that_is_not_the_calibrated_one_is_refused(ready, made, monkeypa
     other = replace(made.settings, evaluation=replace(made.settings.evaluation, top_pixels=9))
     monkeypatch.setattr(params, "load", lambda: other)
     assert inspect.main([str(ready / "new")]) == 2
-    assert "another model or of other parameters" in capsys.readouterr().err
+    assert "another model or other parameters" in capsys.readouterr().err
     assert not (ready / "inspected").exists()
 
 

@@ -83,7 +83,7 @@ def test_what_the_pipeline_left_comes_back(made, elsewhere):
 def test_a_model_of_other_parameters_is_refused(made, elsewhere):
     judged.leave(made, elsewhere)
     chosen = replace(made.settings, evaluation=replace(made.settings.evaluation, top_pixels=7))
-    with pytest.raises(ValueError, match="another model or of other parameters: run `dvc repro"):
+    with pytest.raises(ValueError, match="another model or other parameters: run `dvc repro"):
         judge.load(chosen, "monocrystalline", made.document)
 
 
