@@ -97,11 +97,9 @@ class Judge(nn.Module):
             score = conformal.combined_score(dict(zip(scores, ranked, strict=True)))
         else:
             score = scores[self.kinds[0]][0]
-        at_or_above = (self.known[None] >= score[:, None]).sum(dim=1)
-        p = (1 + at_or_above) / (len(self.known) + 1)
         pixels = iter(self.pixels)
         scaled = [torch.stack([m / next(pixels) for m in found]).mean(0) for found in maps.values()]
-        return torch.stack(scaled).mean(0), score, p
+        return torch.stack(scaled).mean(0), score, conformal.p_values(self.known, score)
 
     def threshold(self, alpha):
         """The score above which a good image lies with probability alpha at most."""

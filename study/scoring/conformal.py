@@ -82,9 +82,11 @@ def threshold(scores, alpha):
 
 
 def p_values(calibration, scores):
-    """p-value of each new image, (m,): (1 + calibration scores at or above its score) / (n + 1)."""
-    below = np.searchsorted(np.sort(calibration), scores, side="left")
-    return (1 + len(calibration) - below) / (len(calibration) + 1)
+    """p-value of each new image, (m,): (1 + calibration scores at or above its score) / (n + 1).
+
+    Arrays or tensors, calibration (n,) and scores (m,).
+    """
+    return (1 + (calibration[None] >= scores[:, None]).sum(1)) / (len(calibration) + 1)
 
 
 def combine(calibration, scores):

@@ -59,7 +59,7 @@ def test_too_few_for_alpha_is_said_before_training():
 
 
 def test_p_values_by_hand():
-    found = p_values([1.0, 2.0, 3.0], [0.0, 2.0, 2.5, 4.0])
+    found = p_values(np.array([1.0, 2.0, 3.0]), np.array([0.0, 2.0, 2.5, 4.0]))
     np.testing.assert_allclose(found, [1.0, 0.75, 0.5, 0.25])
 
 
