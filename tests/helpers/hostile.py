@@ -741,7 +741,7 @@ WRONG = [
     ("students", "{}", "{}"),
     ("claims.smallest", "-0.5", "-0.5"),
     ("claims.resamples", "5", "5"),
-    ("baseline.levels", "[[2, 4]]", "1 to 3"),
+    ("baseline.levels", "[[2, 4]]", "4"),
     ("baseline.levels", "[[3], [3]]", "twice"),
     ("calibration.alpha", "[0.0]", "0.0"),
     ("calibration.alpha", "[1.0]", "1.0"),
