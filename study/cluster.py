@@ -228,7 +228,7 @@ def run(client, settings, job):
     A chain is submitted when a thread of a worker is free, the longest first. Dask would give each
     worker two chains at once, and one worker may idle while the other still has a chain to begin.
     """
-    waiting, running, reports = grid.longest_first(settings), {}, defaultdict(list)
+    waiting, running, reports = grid.chains(settings), {}, defaultdict(list)
     left = Counter(label(chain).partition("-")[0] for chain in waiting)
     while waiting or running:
         for _ in range(max(1, sum(client.nthreads().values())) - len(running)):
@@ -298,7 +298,7 @@ def main(arguments):
         settings = params.load()
         job = new_job(options.remote, options.source, settings.categories)
         with Client(options.scheduler, timeout=30) as client:
-            total = len(grid.longest_first(settings)) + len(settings.categories)
+            total = len(grid.chains(settings)) + len(settings.categories)
             wrong = gather(run(client, settings, job), total)
         if not wrong:  # entries of earlier runs, whose files may lie elsewhere, would train again
             lock = lock_of(lambda kind: kind not in PLACED)

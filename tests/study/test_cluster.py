@@ -72,13 +72,13 @@ def test_every_training_runs_once_and_maps_follow_their_category(threads, monkey
     ends = [chain for chain, _ in cluster.run(client, PARAMS, JOB)]
     assert max(most) == max(1, threads)
     chains = [chain for chain, _ in client.taken.values()]
-    assert [c for c in chains if not c[0].startswith("maps@")] == grid.longest_first(PARAMS)
+    assert [c for c in chains if not c[0].startswith("maps@")] == grid.chains(PARAMS)
     assert sorted(ends) == sorted(chains)
     for place, (chain, before) in enumerate(client.taken.values()):
         known[chain[0]] = place
         if chain[0].startswith("maps@"):
             category = chain[0].partition("@")[2]
-            trained = [c for c in grid.longest_first(PARAMS) if f"@{category}-" in c[0]]
+            trained = [c for c in grid.chains(PARAMS) if f"@{category}-" in c[0]]
             assert sorted(report["chain"] for report in before) == sorted(trained)
         else:
             assert not before
@@ -87,7 +87,7 @@ def test_every_training_runs_once_and_maps_follow_their_category(threads, monkey
 
 def test_maps_learn_of_a_chain_that_no_worker_could_run(monkeypatch):
     monkeypatch.setattr(cluster, "ended", lambda open: {*open})
-    chain = grid.longest_first(PARAMS)[0]
+    chain = grid.chains(PARAMS)[0]
     client = Client(2, failing={f"student-{cluster.label(chain)}-{JOB['id']}"})
     assert len([*cluster.run(client, PARAMS, JOB)]) == len(client.taken)
     told = [before for c, before in client.taken.values() if c[0].startswith("maps@")]

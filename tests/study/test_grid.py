@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import yaml
 
-from study import grid, params
+from study import grid, params, progress
 
 SHIPPED = params.load()
 HEAD = replace(SHIPPED.segmentation, input="distance", steps=7)
@@ -77,7 +77,7 @@ def test_a_chain_waits_for_the_lock(monkeypatch, tmp_path, capsys):
     )
     monkeypatch.chdir(tmp_path)
     stages = ["student@a", "segmentation@a"]
-    grid.reproduce(stages, grid.Watch(stages, [], 1))
+    grid.reproduce(stages, progress.Study(stages, [], 1))
     shown = "--wait-for-lock repro -s student@a segmentation@a", "WARNING: shown"
     assert sorted(capsys.readouterr().err.splitlines()) == sorted(shown)
 
