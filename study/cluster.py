@@ -28,6 +28,7 @@ from ruamel.yaml import YAML
 
 from study import grid, params
 from study.params import ROOT
+from study.progress import log_times
 from study.schema import ELPV
 
 COMMITTED = ("lib", "study", "notebooks", "dvc.yaml", "params.yaml")  # what decides a result
@@ -150,17 +151,14 @@ def shown(*arguments):
 
 
 def git(*arguments):
-    """Its output; RuntimeError."""
-    run = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
-    if run.returncode:
-        raise RuntimeError(f"git {arguments[0]}: {run.stderr.strip()}")
-    return run.stdout
+    """Its output. Raises CalledProcessError; git itself has said why."""
+    command = ["git", *arguments]
+    return subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 def dvc(*arguments):
-    status, said = shown(*grid.DVC, *arguments)
-    if status:
-        raise RuntimeError(f"dvc {arguments[0]}: {said.strip()[-500:]}")
+    """Raises CalledProcessError; DVC itself has said why."""
+    subprocess.run([sys.executable, *grid.DVC, *arguments], cwd=ROOT, check=True)
 
 
 def new_job(remote, source, categories):
@@ -271,11 +269,7 @@ def keep(report):
     for path, text in report["notebooks"].items():
         (ROOT / path).parent.mkdir(parents=True, exist_ok=True)
         (ROOT / path).write_text(text, encoding="utf-8")
-    log = ROOT / "logs" / "timings.csv"
-    header = [] if log.exists() else ["notebook,item,start,seconds"]
-    log.parent.mkdir(exist_ok=True)
-    with log.open("a", encoding="utf-8") as file:
-        file.writelines(f"{line}\n" for line in header + report["timings"])
+    log_times(ROOT, report["timings"])
 
 
 def main(arguments):
@@ -306,7 +300,7 @@ def main(arguments):
     except ImportError as error:
         print(f"error: {error}: pip install -r requirements-cluster.txt", file=sys.stderr)
         return 1
-    except (RuntimeError, ValueError, OSError) as error:
+    except (subprocess.CalledProcessError, ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     if wrong:

@@ -27,7 +27,7 @@ UNSET = re.compile(
 
 
 class KernelError(Exception):
-    """The kernel did not start, or died; the message says why."""
+    """A cell failed, or the kernel did not start, or died; the message says where and why."""
 
 
 def environment(root, place):
@@ -68,9 +68,10 @@ def execute(notebook, output, parameters, root, progress):
     """Run a notebook in `root` by papermill and return it; `progress`: a stream for what it prints.
 
     Kernel and runner talk through sockets in a private folder, so that no port is needed. Raises
-    PapermillExecutionError for a failing cell, KernelError.
+    KernelError.
     """
     from nbclient.exceptions import DeadKernelError  # here: the kernel itself needs neither
+    from papermill.exceptions import PapermillExecutionError
     from papermill.execute import execute_notebook
 
     logging.getLogger("papermill").setLevel(logging.CRITICAL)  # what it logs is raised as well
@@ -97,6 +98,12 @@ def execute(notebook, output, parameters, root, progress):
                 record_timing=False,
                 coalesce_streams=True,
             )
+        except PapermillExecutionError as error:
+            begins = error.source.strip().splitlines()[0]
+            raise KernelError(
+                f"in cell [{error.exec_count}], which begins '{begins}'\n"
+                f"{error.ename}: {error.evalue}"
+            ) from error
         except DeadKernelError:
             cause = _found("^Fatal Python error.*", said, "killed, or out of memory")
             raise KernelError(f"because its kernel died: {cause}") from None

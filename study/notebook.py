@@ -24,7 +24,7 @@ import yaml
 
 from study import kernel, sources
 from study.params import ROOT
-from study.progress import Display
+from study.progress import Display, log_times
 
 # Else jsonschema compiles a grammar of IRIs, 2 to 3 s of each start; notebooks have no use for it.
 sys.modules.setdefault("rfc3987_syntax", None)
@@ -32,7 +32,6 @@ sys.modules.setdefault("rfc3987_syntax", None)
 STAGE = os.environ.get("DVC_STAGE", "").rpartition(":")[2].partition("@")[0]
 
 import nbformat  # noqa: E402
-from papermill.exceptions import PapermillExecutionError  # noqa: E402
 from papermill.translators import PythonTranslator  # noqa: E402
 
 
@@ -75,7 +74,7 @@ def run(notebook, output, parameters):
 
 def _finish(notebook, output, parameters, item, evidence):
     """`run`, once nobody else is at it."""
-    started, clock = datetime.now(UTC), time.monotonic()
+    started, clock = datetime.now(UTC).isoformat("T", "seconds"), time.monotonic()
     before = _inputs(notebook) | _listed(notebook)
     _refuse_changes(
         item, notebook, before, "since the stage `sources` listed it: run `dvc repro sources` first"
@@ -84,9 +83,9 @@ def _finish(notebook, output, parameters, item, evidence):
         os.environ["STUDY_ITEM"] = item  # whose checkpoints are whose
         progress = Progress(item, Display())
         executed = kernel.execute(notebook, evidence, parameters, ROOT, progress)
-    except (PapermillExecutionError, kernel.KernelError) as error:
+    except kernel.KernelError as error:
         raise NotebookError(
-            f"\n{item}: {_shown(notebook)} failed {_reason(error)}\n"
+            f"\n{item}: {_shown(notebook)} failed {error}\n"
             f"The notebook up to there, with the traceback: {_shown(evidence)}"
         ) from error
     _refuse_changes(
@@ -96,7 +95,11 @@ def _finish(notebook, output, parameters, item, evidence):
     )  # fmt: skip
     with whole(output) as unfinished:
         unfinished.write_text(nbformat.writes(_tidied(executed)) + "\n", encoding="utf-8")
-    _log_time(notebook.name, item, started, time.monotonic() - clock)
+    seconds = time.monotonic() - clock
+    try:
+        log_times(ROOT, [f"{notebook.name},{item},{started},{seconds:.1f}"])
+    except OSError as error:  # the result is there: only `make record` misses the time
+        print(f"{item} | time not logged: {error}", file=sys.stderr)
     evidence.unlink()
     shutil.rmtree(ROOT / ".checkpoints" / item, ignore_errors=True)
 
@@ -168,26 +171,8 @@ def _tidied(notebook):
     return notebook
 
 
-def _reason(error):
-    if isinstance(error, kernel.KernelError):
-        return str(error)
-    line = error.source.strip().splitlines()[0]
-    return f"in cell [{error.exec_count}], which begins '{line}'\n{error.ename}: {error.evalue}"
-
-
 def _shown(path):
     return path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
-
-
-def _log_time(notebook, item, started, seconds):
-    log = ROOT / "logs" / "timings.csv"
-    try:
-        header = "" if log.exists() else "notebook,item,start,seconds\n"
-        line = f"{notebook},{item},{started.isoformat('T', 'seconds')},{seconds:.1f}\n"
-        with log.open("a", encoding="utf-8") as file:  # one write: other items may end now
-            file.write(header + line)
-    except OSError as error:  # the result is there: only `make record` misses the time
-        print(f"{item} | time not logged: {error}", file=sys.stderr)
 
 
 def _parsed(pair):

@@ -69,6 +69,15 @@ def duration(seconds):
     return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02} min"
 
 
+def log_times(root, lines):
+    """Append lines `notebook,item,start,seconds` to logs/timings.csv in `root`."""
+    log = root / "logs" / "timings.csv"
+    log.parent.mkdir(exist_ok=True)
+    header = [] if log.exists() else ["notebook,item,start,seconds"]
+    with log.open("a", encoding="utf-8") as file:  # one write: other items may end now
+        file.write("".join(f"{line}\n" for line in header + lines))
+
+
 class Display:
     """Shows lines of several items. In a terminal, all trainings share the last line.
 
