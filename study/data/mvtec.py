@@ -52,27 +52,27 @@ def load_category(dataset, category: str) -> Category:
 
     With `drawn_defects`, every held-out good image has a copy with a drawn defect at the end. The
     share `calibration` of train/good becomes good images of split `validation`, if it has none.
-    Raises FileNotFoundError for a missing root. Raises ValueError for a missing category, for one
-    without training images or good test images, for files that are no images or cannot be read,
-    for masks that do not fit or are all black, for links out of the root, and with `strict` for
-    counts that are not MVTec AD's. Raises MemoryError if it will not fit.
+    Raises ValueError for a missing category, for one without training images or good test images,
+    for files that are no images or cannot be read, for masks that do not fit or are all black, for
+    links out of the root, and with `strict` for counts that are not MVTec AD's. Raises MemoryError
+    if it will not fit.
     """
-    root = ROOT / dataset.root
-    if not root.is_dir():
-        raise FileNotFoundError(f"dataset.root {dataset.root}: there is no such folder")
-    folders = sorted(path.name for path in root.iterdir() if path.is_dir())
+    root, size = ROOT / dataset.root, dataset.image_size
+    folders = sorted(path.name for path in root.glob("*") if path.is_dir())
     found = [name for name in folders if not is_hidden(name)]
     if category not in found:
         raise ValueError(f"{root}: no category {category!r}; found: {', '.join(found) or 'none'}")
     base = root / category
     pairs = images_and_masks(base, dataset.ignore)
     check_links(root, [path for pair in pairs for path in pair if path])
-    _check_fits(len(pairs), category, dataset)
+    grey = 8  # bytes of a pixel of the copy that finds duplicates
+    needed = len(pairs) * size**2 * (2 * dataset.channels + 1 + grey)
+    check_memory(needed, f"{category}: {len(pairs)} images of {size}x{size} pixels")
     rows = [_row(path, mask, base, dataset) for path, mask in pairs]
     notes = _check_test(base, rows)
     _check_black(base, pairs, rows)
     benchmark = "mvtec" if "mvtec" in root.name.lower() else root.name
-    notes = notes or about_masks(rows, dataset.image_size)
+    notes = notes or about_masks(rows, size)
     if benchmark == "mvtec" or dataset.strict:  # a `tile` of other images is no MVTec AD's
         notes = _compare_counts(base, rows, dataset) + notes
     notes += _calibrate(rows, category, dataset.calibration)
@@ -168,13 +168,6 @@ def _masks(masks: list[Path], images: list[Path], base: Path) -> dict[Path, Path
             )
         found[owners[0]] = mask
     return found
-
-
-def _check_fits(images: int, category: str, dataset) -> None:
-    """MemoryError if so many images, once decoded, will not fit: arrays, and their grey copy."""
-    size, grey = dataset.image_size, 8
-    needed = images * size**2 * (2 * dataset.channels + 1 + grey)
-    check_memory(needed, f"{category}: {images} images of {size}x{size} pixels")
 
 
 def _row(path: Path, mask_path: Path | None, base: Path, dataset) -> dict:
