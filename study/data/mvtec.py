@@ -93,21 +93,19 @@ def images_and_masks(base: Path, ignore: Sequence[str]) -> list[tuple[Path, Path
     without training images, for files that are no images and for masks that fit no image.
     """
     found = _list_images(base, ignore)
-    pairs = [(path, None) for path in found.get(("train", "good"), [])]
-    if not pairs:
+    if not found.get(("train", "good")):
         raise ValueError(f"{base}/train/good: no images; put the normal images there")
     masks = {}
-    for defect in sorted({name for part, name in found if part == "ground_truth"}):
-        images = [path for split in HELD_OUT for path in found.get((split, defect), [])]
-        masks |= _masks(found["ground_truth", defect], images, base)
-    for split, defect in sorted(found, key=lambda key: (key[0] != "validation", key[1])):
-        if split in HELD_OUT:
-            pairs += [(path, masks.get(path)) for path in found[split, defect]]
-    return pairs
+    for (part, defect), paths in found.items():
+        if part == "ground_truth":
+            images = [path for split in HELD_OUT for path in found.get((split, defect), [])]
+            masks |= _masks(paths, images, base)
+    parts = [images for (part, _), images in found.items() if part != "ground_truth"]
+    return [(path, masks.get(path)) for images in parts for path in images]
 
 
 def _list_images(base: Path, ignore: Sequence[str]) -> dict[tuple[str, str], list[Path]]:
-    """Image files by part and defect, sorted. ValueError names every file that is no image."""
+    """Image files by part and defect, in their order. ValueError names all that are no images."""
 
     def entries(folder):
         for path in sorted(folder.iterdir()) if folder.is_dir() else []:
@@ -116,12 +114,11 @@ def _list_images(base: Path, ignore: Sequence[str]) -> dict[tuple[str, str], lis
             if not ignored and not is_hidden(path.name):
                 yield path
 
-    if unused := [path.name for path in entries(base / "train") if path.name != "good"]:
-        print(f"note: {base}/train: only good is used, not {', '.join(unused)}", file=sys.stderr)
     found, stray = {}, []
     for part in ("train", *HELD_OUT, "ground_truth"):
         for folder in entries(base / part):
             if part == "train" and folder.name != "good":
+                print(f"note: {folder}: not used; only train/good is", file=sys.stderr)
                 continue
             images = found[part, folder.name] = []
             for path in entries(folder) if folder.is_dir() else [folder]:
