@@ -43,14 +43,14 @@ HTTP = "http remotes cannot hold DVC's run-cache; name a folder, or a URL of ssh
 # --- on a worker ---
 
 
-def place(chain, job, before=()):
+def place(chain, job, missing=()):
     """Run a chain in a clone that this worker keeps, and return the report of `work`.
 
-    before: reports of the chains that it needs. Raises RuntimeError where git, the remote or DVC
-    itself fails: Dask then tries again. Dask sends this function's code, so that the worker runs
-    no code of the study but the commit's.
+    missing: failed stages that it needs. Raises RuntimeError where git, the remote or DVC itself
+    fails: Dask then tries again. Dask sends this function's code, so that the worker runs no code
+    of the study but the commit's.
     """
-    if missing := [stage for report in before for stage in report["failed"]]:
+    if missing:
         fault = f"{chain[0]}: not run, because {missing[0]} failed"
         return {"failed": chain, "faults": [fault], "notebooks": {}, "timings": []}
     from dask import config
@@ -226,22 +226,22 @@ def run(client, settings, job):
     A chain is submitted when a thread of a worker is free, the longest first. Dask would give each
     worker two chains at once, and one worker may idle while the other still has a chain to begin.
     """
-    waiting, running, reports = grid.chains(settings), {}, defaultdict(list)
+    waiting, running, failed = grid.chains(settings), {}, defaultdict(list)
     left = Counter(label(chain).partition("-")[0] for chain in waiting)
     while waiting or running:
         for _ in range(max(1, sum(client.nthreads().values())) - len(running)):
             if waiting:
                 chain = waiting.pop(0)
                 kind, _, item = chain[0].partition("@")
-                before = reports[item] if kind == "maps" else []
+                missing = failed[item] if kind == "maps" else []
                 # The same key again is the same task: nothing is placed twice at a time.
                 key = f"{kind}-{label(chain)}-{job['id']}"
-                future = client.submit(place, chain, job, before, key=key, retries=RETRIES)
+                future = client.submit(place, chain, job, missing, key=key, retries=RETRIES)
                 running[future] = chain
         for future in ended(running):
             chain = running.pop(future)
             category = label(chain).partition("-")[0]
-            reports[category].append({"failed": chain} if future.exception() else future.result())
+            failed[category] += chain if future.exception() else future.result()["failed"]
             left[category] -= 1
             if left[category] == 0:
                 waiting.insert(0, [f"maps@{category}"])
@@ -298,11 +298,9 @@ def main(arguments):
             lock = lock_of(lambda kind: kind not in PLACED)
             (ROOT / "dvc.lock").write_text(lock, encoding="utf-8")
     except ImportError as error:
-        print(f"error: {error}: pip install -r requirements-cluster.txt", file=sys.stderr)
-        return 1
+        sys.exit(f"error: {error}: pip install -r requirements-cluster.txt")
     except (subprocess.CalledProcessError, ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+        sys.exit(f"error: {error}")
     if wrong:
         print("", *wrong, "", sep="\n", file=sys.stderr)
         print("Mend it, commit and submit again: what is finished does not run again.")

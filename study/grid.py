@@ -104,12 +104,11 @@ def timings():
 
 
 def main(arguments):
-    """The command line; returns the exit status."""
+    """The command line."""
     try:
         settings = params.load()
     except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+        sys.exit(f"error: {error}")
     if arguments[:1] == ["run"]:
         jobs, trained, scored = int(arguments[1]), chains(settings), list(scoring(settings))
         study = Study([stage for chain in trained + scored for stage in chain], timings(), jobs)
@@ -122,8 +121,7 @@ def main(arguments):
     else:
         for phase, (trainings, steps) in cost(settings).items():
             print(f"{phase}: {trainings} trainings of {steps} steps, {trainings * steps} steps")
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    main(sys.argv[1:])

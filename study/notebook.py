@@ -23,6 +23,7 @@ if __name__ == "__main__":
 import yaml
 
 from study import kernel, sources
+from study.kernel import NotebookError
 from study.params import ROOT
 from study.progress import Display, log_times
 
@@ -33,10 +34,6 @@ STAGE = os.environ.get("DVC_STAGE", "").rpartition(":")[2].partition("@")[0]
 
 import nbformat  # noqa: E402
 from papermill.translators import PythonTranslator  # noqa: E402
-
-
-class NotebookError(Exception):
-    """A notebook did not run to its end; the message says where, why and where the evidence is."""
 
 
 class Progress(io.TextIOBase):
@@ -83,7 +80,7 @@ def _finish(notebook, output, parameters, item, evidence):
         os.environ["STUDY_ITEM"] = item  # whose checkpoints are whose
         progress = Progress(item, Display())
         executed = kernel.execute(notebook, evidence, parameters, ROOT, progress)
-    except kernel.KernelError as error:
+    except NotebookError as error:
         raise NotebookError(
             f"\n{item}: {_shown(notebook)} failed {error}\n"
             f"The notebook up to there, with the traceback: {_shown(evidence)}"

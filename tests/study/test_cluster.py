@@ -41,15 +41,15 @@ class Client:
     """Takes what is submitted, and ends it in the order of its names."""
 
     def __init__(self, threads, failing=()):
-        self.threads, self.failing, self.taken = threads, failing, {}
+        self.threads, self.failing, self.taken, self.ends = threads, failing, {}, []
 
     def nthreads(self):
         return {"worker": self.threads}
 
-    def submit(self, function, chain, job, before, key, retries):
+    def submit(self, function, chain, job, missing, key, retries):
         assert function is cluster.place and job is JOB and retries == cluster.RETRIES
         assert key not in self.taken
-        self.taken[key] = (chain, list(before))
+        self.taken[key] = (chain, list(missing), [*self.ends])
         return Future(key, tuple(chain), key in self.failing)
 
 
@@ -62,27 +62,25 @@ class Future(NamedTuple):
         return RuntimeError("a worker's fault") if self.fails else None
 
     def result(self):
-        return {"failed": [], "chain": list(self.chain)}
+        return {"failed": []}
 
 
 @pytest.mark.parametrize("threads", [0, 1, 3])
 def test_every_training_runs_once_and_maps_follow_their_category(threads, monkeypatch):
-    client, most, known = Client(threads), [], {}
+    client, most = Client(threads), []
     monkeypatch.setattr(cluster, "ended", lambda open: most.append(len(open)) or {min(open)})
-    ends = [chain for chain, _ in cluster.run(client, PARAMS, JOB)]
+    for chain, _ in cluster.run(client, PARAMS, JOB):
+        client.ends.append(chain)
     assert max(most) == max(1, threads)
-    chains = [chain for chain, _ in client.taken.values()]
+    chains = [chain for chain, *_ in client.taken.values()]
     assert [c for c in chains if not c[0].startswith("maps@")] == grid.chains(PARAMS)
-    assert sorted(ends) == sorted(chains)
-    for place, (chain, before) in enumerate(client.taken.values()):
-        known[chain[0]] = place
+    assert sorted(client.ends) == sorted(chains)
+    for chain, missing, ended in client.taken.values():
+        assert not missing
         if chain[0].startswith("maps@"):
             category = chain[0].partition("@")[2]
-            trained = [c for c in grid.chains(PARAMS) if f"@{category}-" in c[0]]
-            assert sorted(report["chain"] for report in before) == sorted(trained)
-        else:
-            assert not before
-    assert {f"maps@{category}" for category in PARAMS.categories} <= {*known}
+            assert all(c in ended for c in grid.chains(PARAMS) if f"@{category}-" in c[0])
+    assert {f"maps@{category}" for category in PARAMS.categories} <= {c[0] for c in chains}
 
 
 def test_maps_learn_of_a_chain_that_no_worker_could_run(monkeypatch):
@@ -90,13 +88,12 @@ def test_maps_learn_of_a_chain_that_no_worker_could_run(monkeypatch):
     chain = grid.chains(PARAMS)[0]
     client = Client(2, failing={f"student-{cluster.label(chain)}-{JOB['id']}"})
     assert len([*cluster.run(client, PARAMS, JOB)]) == len(client.taken)
-    told = [before for c, before in client.taken.values() if c[0].startswith("maps@")]
-    assert sum({"failed": chain} in before for before in told) == 1
+    told = [missing for c, missing, _ in client.taken.values() if c[0].startswith("maps@")]
+    assert sorted(told) == [[], chain]
 
 
 def test_maps_do_not_run_without_their_networks():
-    before = [{"failed": []}, {"failed": STAGES[:1]}]
-    report = cluster.place(["maps@bottle"], JOB, before)
+    report = cluster.place(["maps@bottle"], JOB, STAGES[:1])
     assert report["failed"] == ["maps@bottle"]
     assert report["faults"] == ["maps@bottle: not run, because student@bottle-plain-0 failed"]
 
