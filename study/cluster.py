@@ -299,7 +299,7 @@ def main(arguments):
             (ROOT / "dvc.lock").write_text(lock, encoding="utf-8")
     except ImportError as error:
         sys.exit(f"error: {error}: pip install -r requirements-cluster.txt")
-    except (subprocess.CalledProcessError, ValueError, OSError) as error:
+    except (RuntimeError, ValueError, OSError, subprocess.CalledProcessError) as error:
         sys.exit(f"error: {error}")
     if wrong:
         print("", *wrong, "", sep="\n", file=sys.stderr)
