@@ -43,16 +43,12 @@ HTTP = "http remotes cannot hold DVC's run-cache; name a folder, or a URL of ssh
 # --- on a worker ---
 
 
-def place(chain, job, missing=()):
+def place(chain, job):
     """Run a chain in a clone that this worker keeps, and return the report of `work`.
 
-    missing: failed stages that it needs. Raises RuntimeError where git, the remote or DVC itself
-    fails: Dask then tries again. Dask sends this function's code, so that the worker runs no code
-    of the study but the commit's.
+    Raises RuntimeError where git, the remote or DVC itself fails: Dask then tries again. Dask sends
+    this function's code, so that the worker runs no code of the study but the commit's.
     """
-    if missing:
-        fault = f"{chain[0]}: not run, because {missing[0]} failed"
-        return {"failed": chain, "faults": [fault], "notebooks": {}, "timings": []}
     from dask import config
     from distributed import get_worker
 
@@ -221,7 +217,7 @@ def ended(futures):
 
 
 def run(client, settings, job):
-    """Run all chains, then each category's maps; yield (chain, future) as they end.
+    """Run all chains, then each category's maps; yield (chain, report) as they end.
 
     A chain is submitted when a thread of a worker is free, the longest first. Dask would give each
     worker two chains at once, and one worker may idle while the other still has a chain to begin.
@@ -232,34 +228,36 @@ def run(client, settings, job):
         for _ in range(max(1, sum(client.nthreads().values())) - len(running)):
             if waiting:
                 chain = waiting.pop(0)
-                kind, _, item = chain[0].partition("@")
-                missing = failed[item] if kind == "maps" else []
                 # The same key again is the same task: nothing is placed twice at a time.
-                key = f"{kind}-{label(chain)}-{job['id']}"
-                future = client.submit(place, chain, job, missing, key=key, retries=RETRIES)
-                running[future] = chain
+                key = f"{chain[0]}-{job['id']}"
+                running[client.submit(place, chain, job, key=key, retries=RETRIES)] = chain
         for future in ended(running):
             chain = running.pop(future)
-            category = label(chain).partition("-")[0]
-            failed[category] += chain if future.exception() else future.result()["failed"]
+            error, category = future.exception(), label(chain).partition("-")[0]
+            report = not_run(chain, error) if error else future.result()
+            yield chain, report
+            failed[category] += report["failed"]
             left[category] -= 1
             if left[category] == 0:
-                waiting.insert(0, [f"maps@{category}"])
-            yield chain, future
+                maps = [f"maps@{category}"]
+                if failed[category]:
+                    yield maps, not_run(maps, f"not run, because {failed[category][0]} failed")
+                else:
+                    waiting.insert(0, maps)
+
+
+def not_run(chain, why):
+    """The report of a chain that no worker ran."""
+    return {"failed": chain, "faults": [f"{chain[0]}: {why}"], "notebooks": {}, "timings": []}
 
 
 def gather(ends, total):
     """Wait for all; keep notebooks of failures and times here. Returns what went wrong."""
     wrong = []
-    for number, (chain, future) in enumerate(ends, 1):
-        if error := future.exception():
-            wrong.append(f"{label(chain)}: {error}")
-            outcome = "no worker could run it"
-        else:
-            report = future.result()
-            keep(report)
-            wrong += report["faults"] or report["failed"]
-            outcome = f"failed: {', '.join(report['failed'])}" if report["failed"] else "finished"
+    for number, (chain, report) in enumerate(ends, 1):
+        keep(report)
+        wrong += report["faults"] or report["failed"]
+        outcome = f"failed: {', '.join(report['failed'])}" if report["failed"] else "finished"
         print(f"{number} of {total} | {label(chain)} {outcome}", flush=True)
     return wrong
 

@@ -46,10 +46,10 @@ class Client:
     def nthreads(self):
         return {"worker": self.threads}
 
-    def submit(self, function, chain, job, missing, key, retries):
+    def submit(self, function, chain, job, key, retries):
         assert function is cluster.place and job is JOB and retries == cluster.RETRIES
         assert key not in self.taken
-        self.taken[key] = (chain, list(missing), [*self.ends])
+        self.taken[key] = (chain, [*self.ends])
         return Future(key, tuple(chain), key in self.failing)
 
 
@@ -72,30 +72,25 @@ def test_every_training_runs_once_and_maps_follow_their_category(threads, monkey
     for chain, _ in cluster.run(client, PARAMS, JOB):
         client.ends.append(chain)
     assert max(most) == max(1, threads)
-    chains = [chain for chain, *_ in client.taken.values()]
+    chains = [chain for chain, _ in client.taken.values()]
     assert [c for c in chains if not c[0].startswith("maps@")] == grid.chains(PARAMS)
     assert sorted(client.ends) == sorted(chains)
-    for chain, missing, ended in client.taken.values():
-        assert not missing
+    for chain, ended in client.taken.values():
         if chain[0].startswith("maps@"):
             category = chain[0].partition("@")[2]
             assert all(c in ended for c in grid.chains(PARAMS) if f"@{category}-" in c[0])
     assert {f"maps@{category}" for category in PARAMS.categories} <= {c[0] for c in chains}
 
 
-def test_maps_learn_of_a_chain_that_no_worker_could_run(monkeypatch):
+def test_maps_do_not_run_without_their_networks(monkeypatch):
     monkeypatch.setattr(cluster, "ended", lambda open: {*open})
     chain = grid.chains(PARAMS)[0]
-    client = Client(2, failing={f"student-{cluster.label(chain)}-{JOB['id']}"})
-    assert len([*cluster.run(client, PARAMS, JOB)]) == len(client.taken)
-    told = [missing for c, missing, _ in client.taken.values() if c[0].startswith("maps@")]
-    assert sorted(told) == [[], chain]
-
-
-def test_maps_do_not_run_without_their_networks():
-    report = cluster.place(["maps@bottle"], JOB, STAGES[:1])
-    assert report["failed"] == ["maps@bottle"]
-    assert report["faults"] == ["maps@bottle: not run, because student@bottle-plain-0 failed"]
+    client, category = Client(2, failing={f"{chain[0]}-{JOB['id']}"}), PARAMS.categories[0]
+    reports = {ended[0]: report for ended, report in cluster.run(client, PARAMS, JOB)}
+    assert reports[chain[0]]["faults"] == [f"{chain[0]}: a worker's fault"]
+    (fault,) = reports.pop(f"maps@{category}")["faults"]
+    assert fault == f"maps@{category}: not run, because {chain[0]} failed"
+    assert {*reports} == {taken[0] for taken, _ in client.taken.values()}
 
 
 def test_a_clone_links_what_the_submitter_has_and_shares_checkpoints(clone, tmp_path):
