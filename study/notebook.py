@@ -156,8 +156,7 @@ def _tidied(notebook):
     }
     for index, cell in enumerate(notebook.cells):
         cell.id = f"cell-{index}"
-        for key in ("papermill", "execution"):
-            cell.metadata.pop(key, None)
+        cell.metadata.pop("papermill", None)
         if cell.cell_type == "code":
             cell.outputs = [out for out in cell.outputs if out.get("name") != "stderr"]
         for out in cell.get("outputs", []):

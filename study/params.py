@@ -78,7 +78,7 @@ def inherited(raw):
     """The file with the keys that its variants leave out; a malformed file stays as it is."""
     try:
         common, method, students = raw["corruption"], raw["segmentation"], raw["students"]
-        headline = students.get(raw["headline"])
+        headline = students.get(raw["headline"], {})
         return raw | {
             "segmentation": filled(common, {}, method),
             "students": {
