@@ -133,12 +133,11 @@ def describe(name, error):
 
 if __name__ == "__main__":
     try:
-        loaded, (target, *folders) = load(), map(Path, sys.argv[1:])
-        check_own_name(loaded)
-        texts = {target: "params.yaml is well-formed\n"}
-        for name, keys in loaded.variants().items():
-            text = json.dumps(keys, indent=1) + "\n"
-            texts |= {folder / name: text for folder in folders}
+        target, folder = map(Path, sys.argv[1:])
+        check_own_name(loaded := load())
+        variants = loaded.variants().items()
+        texts = {folder / name: json.dumps(keys, indent=1) + "\n" for name, keys in variants}
+        texts[target] = "params.yaml is well-formed\n"
         for path, text in texts.items():
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")

@@ -229,7 +229,7 @@ def test_command(tmp_path):
     assert json.loads(written) == load().variants()["student/full"]
 
     (tmp_path / "params.yaml").write_text(TEXT.replace("image_size: 128", "image_size: 13"))
-    failed = run(tmp_path, "results/again.txt")
+    failed = run(tmp_path, "results/again.txt", "results/variants")
     assert failed.returncode == 1
     assert failed.stderr.startswith("error: params.yaml: dataset.image_size: 13")
     assert "Traceback" not in failed.stderr
