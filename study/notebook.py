@@ -62,7 +62,8 @@ def run(notebook, output, parameters):
     item = (
         output.stem if output.stem.startswith(notebook.stem) else f"{notebook.stem} {output.stem}"
     )
-    evidence = ROOT / "failed" / (_shown(output) if output.is_relative_to(ROOT) else output.name)
+    place = output.relative_to(ROOT) if output.is_relative_to(ROOT) else output.name
+    evidence = ROOT / "failed" / place
     for folder in (evidence.parent, output.parent, ROOT / "logs"):
         folder.mkdir(parents=True, exist_ok=True)
     with alone(ROOT / ".checkpoints" / f"{item}.lock", item):
@@ -82,8 +83,8 @@ def _finish(notebook, output, parameters, item, evidence):
         executed = kernel.execute(notebook, evidence, parameters, ROOT, progress)
     except NotebookError as error:
         raise NotebookError(
-            f"\n{item}: {_shown(notebook)} failed {error}\n"
-            f"The notebook up to there, with the traceback: {_shown(evidence)}"
+            f"\n{item}: {notebook.relative_to(ROOT)} failed {error}\n"
+            f"The notebook up to there, with the traceback: {evidence.relative_to(ROOT)}"
         ) from error
     _refuse_changes(
         item, notebook, before,
@@ -105,7 +106,7 @@ def _inputs(notebook):
     """{name: content} of what may be edited during a run: the notebook, the modules that it uses,
     and the sections of params.yaml that dvc.yaml names for this stage.
     """
-    found = {str(_shown(notebook)): notebook.read_bytes()}
+    found = {str(notebook.relative_to(ROOT)): notebook.read_bytes()}
     if not STAGE:
         return found
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text("utf-8"))["stages"]
@@ -130,20 +131,19 @@ def _refuse_changes(item, notebook, before, when):
 
 def _check_parameters(notebook, parameters):
     """Refuse what is no notebook, and a name that its cell tagged `parameters` lacks."""
+    name = notebook.relative_to(ROOT)
     try:
         nbformat.validate(content := nbformat.read(notebook, as_version=4))
     except OSError:
         raise
     except Exception as error:  # what is no notebook can raise almost anything inside nbformat
         reason = " ".join(str(error).split())[:80]
-        raise ValueError(
-            f"{_shown(notebook)} is no notebook ({reason}); get it again from git"
-        ) from None
+        raise ValueError(f"{name} is no notebook ({reason}); get it again from git") from None
     cells = [cell for cell in content.cells if "parameters" in cell.metadata.get("tags", [])]
     known = {found.name for cell in cells[:1] for found in PythonTranslator.inspect(cell)}
     if unknown := sorted(set(parameters) - known):
         raise ValueError(
-            f"{_shown(notebook)} has no parameter {', '.join(unknown)}; its cell tagged "
+            f"{name} has no parameter {', '.join(unknown)}; its cell tagged "
             f"'parameters' sets {', '.join(sorted(known)) or 'nothing'}"
         )
 
@@ -165,10 +165,6 @@ def _tidied(notebook):
                 if kind.startswith("text"):  # not base64, where a path could stand by chance
                     texts[kind] = texts[kind].replace(f"{ROOT}/", "").replace(str(ROOT), ".")
     return notebook
-
-
-def _shown(path):
-    return path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
 
 
 def _parsed(pair):
