@@ -24,7 +24,6 @@ Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Batch = Annotated[int, Field(gt=0, le=4096)]
-RULE = "a name is a letter and up to 63 letters, digits or _, and no word such as NA or yes"
 WORDS = ("y", "n", "yes", "no", "on", "off", "true", "false", "null", "none", "nan", "na", "inf")
 
 
@@ -35,16 +34,12 @@ def is_name(text):
 
 def check_name(name):
     if not is_name(name):
-        raise ValueError(RULE)
-    return name
-
-
-def check_category(name):
-    """Check a category: its name is also the name of its folder."""
-    if not is_name(name):
         better = re.sub("[^A-Za-z0-9_]+", "_", name).strip("_")
         example = f", for example to {better}" if is_name(better) else ""
-        raise ValueError(f"{RULE}; rename the folder{example}")
+        raise ValueError(
+            "a name is a letter and up to 63 letters, digits or _, and no word such as NA or yes; "
+            f"rename it (for a category, the folder too){example}"
+        )
     return name
 
 
@@ -55,7 +50,6 @@ def check_shares(shares):
 
 
 Name = Annotated[str, AfterValidator(check_name)]
-Category = Annotated[str, AfterValidator(check_category)]
 Input = Literal["product", "concatenated", "distance"]
 Schedule = Literal["constant", "cosine"]
 Below1 = Annotated[float, Field(ge=0, lt=1)]
@@ -202,7 +196,7 @@ class Figures:
 @section
 class Params:
     study: Name
-    categories: Annotated[tuple[Category, ...], Field(min_length=1)]
+    categories: Annotated[tuple[Name, ...], Field(min_length=1)]
     seeds: Annotated[tuple[Number, ...], Field(min_length=1)]
     arithmetic: Arithmetic
     running: Running

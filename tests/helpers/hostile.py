@@ -661,7 +661,7 @@ def changed(key, value):
 
 RENAME = (
     "'{}': a name is a letter and up to 63 letters, digits or _, and no word such as NA or yes; "
-    "rename the folder, for example to {}"
+    "rename it (for a category, the folder too), for example to {}"
 )
 # key, YAML text, what the message shows of it
 WRONG = [
