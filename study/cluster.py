@@ -252,22 +252,20 @@ def not_run(chain, why):
 
 
 def gather(ends, total):
-    """Wait for all; keep notebooks of failures and times here. Returns what went wrong."""
+    """Wait for all; keep notebooks of failures in failed/, and times in logs/timings.csv.
+
+    Returns what went wrong.
+    """
     wrong = []
     for number, (chain, report) in enumerate(ends, 1):
-        keep(report)
+        for path, text in report["notebooks"].items():
+            (ROOT / path).parent.mkdir(parents=True, exist_ok=True)
+            (ROOT / path).write_text(text, encoding="utf-8")
+        log_times(ROOT, report["timings"])
         wrong += report["faults"] or report["failed"]
         outcome = f"failed: {', '.join(report['failed'])}" if report["failed"] else "finished"
         print(f"{number} of {total} | {label(chain)} {outcome}", flush=True)
     return wrong
-
-
-def keep(report):
-    """Write the notebooks with tracebacks to failed/, and the times to logs/timings.csv."""
-    for path, text in report["notebooks"].items():
-        (ROOT / path).parent.mkdir(parents=True, exist_ok=True)
-        (ROOT / path).write_text(text, encoding="utf-8")
-    log_times(ROOT, report["timings"])
 
 
 def main(arguments):

@@ -59,13 +59,13 @@ def load(path=None):
     return loaded
 
 
-def check_own_name(loaded, root=ROOT):
+def check_own_name(loaded):
     """ValueError if other images would overwrite the reports of a profile that ships with them."""
     yaml = YAML(typ="safe", pure=True)
-    for path in sorted(root.glob("profiles/*.yaml")):
+    for path in sorted(ROOT.glob("profiles/*.yaml")):
         shipped = yaml.load(path.read_text("utf-8"))
         study, images = shipped["study"], shipped["dataset"]["root"]
-        ships = (root / "reports" / study / "run.md").exists()
+        ships = (ROOT / "reports" / study / "run.md").exists()
         if ships and study == loaded.study and images != loaded.dataset.root:
             raise ValueError(
                 f"params.yaml: study: {study!r} names the reports of {images} "

@@ -135,7 +135,8 @@ def test_a_report_names_the_failure_and_holds_its_notebook_and_all_times(clone, 
     assert report["notebooks"] == {evidence.relative_to(clone).as_posix(): "a traceback"}
     pull, push = (*grid.DVC, "pull", "check"), (*grid.DVC, "push", "--run-cache")
     assert asked == [pull, tuple(grid.command(STAGES)), push]
-    cluster.keep(report | {"timings": ["student.ipynb,student bottle-plain-0,now,1.0"]})
+    report |= {"timings": ["student.ipynb,student bottle-plain-0,now,1.0"]}
+    assert cluster.gather([(STAGES, report)], 1) == [fault]
     text = (clone / "logs/timings.csv").read_text()
     assert text == "notebook,item,start,seconds\nstudent.ipynb,student bottle-plain-0,now,1.0\n"
 
