@@ -5,7 +5,6 @@ python -m study.grid list         one shell line a chain, for any scheduler (doc
 python -m study.grid cost         trainings and steps of the grid
 """
 
-import csv
 import shlex
 import subprocess
 import sys
@@ -13,7 +12,6 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from study import params
-from study.params import ROOT
 from study.progress import Study
 from study.results import item
 
@@ -96,13 +94,6 @@ def reproduce(chain, study):
     study.ends(running)
 
 
-def timings():
-    """[(notebook, item, seconds)] of earlier runs, oldest first; empty if there was none."""
-    log = ROOT / "logs" / "timings.csv"
-    lines = log.read_text("utf-8").splitlines() if log.exists() else ()
-    return [(row["notebook"], row["item"], float(row["seconds"])) for row in csv.DictReader(lines)]
-
-
 def main(arguments):
     """The command line."""
     try:
@@ -111,7 +102,7 @@ def main(arguments):
         sys.exit(f"error: {error}")
     if arguments[:1] == ["run"]:
         jobs, trained, scored = int(arguments[1]), chains(settings), list(scoring(settings))
-        study = Study([stage for chain in trained + scored for stage in chain], timings(), jobs)
+        study = Study([stage for chain in trained + scored for stage in chain], jobs)
         with ThreadPoolExecutor(jobs) as pool:
             for phase in (trained, scored):  # all of one end before the next begins
                 list(pool.map(partial(reproduce, study=study), phase))

@@ -5,6 +5,7 @@ adds the time left of the study, and `Display` shows them. Nothing here changes 
 stage depends on it.
 """
 
+import csv
 import os
 import re
 import shutil
@@ -109,15 +110,16 @@ class Display:
 class Study:
     """Shows the lines of several `dvc repro`, with the time left of all their stages.
 
-    jobs: how many run side by side. timings: [(notebook, item, seconds)] of earlier runs, as in
-    logs/timings.csv.
+    jobs: how many run side by side. Earlier runs in logs/timings.csv tell how long they take.
     """
 
-    def __init__(self, stages, timings, jobs):
+    def __init__(self, stages, jobs):
         self.ahead, self.jobs = dict.fromkeys(stages), jobs  # {stage: when it began, or None}
         self.known, self.display = {}, Display()  # seconds by item, and by notebook
-        for notebook, item, seconds in timings:
-            self.known[item] = self.known[Path(notebook).stem] = seconds
+        log = LOGS / "timings.csv"
+        for row in csv.DictReader(log.read_text("utf-8").splitlines() if log.exists() else ()):
+            seconds = float(row["seconds"])
+            self.known[row["item"]] = self.known[Path(row["notebook"]).stem] = seconds
 
     def line(self, text, running):
         """Show one line of output; `running`: the chain's stage so far. Returns the stage now."""

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import pytest
 from test_grid import PARAMS
 
-from study import cluster, grid
+from study import cluster, grid, params
 
 JOB = {"source": "/nowhere", "commit": "0123456789abcdef", "remote": "s3://store", "lock": ""}
 JOB |= {"id": "id"}
@@ -161,5 +161,5 @@ def test_dvc_lock_is_cut_to_some_stages(clone):
 def test_the_kinds_of_stages_are_those_of_the_grid():
     kinds = {stage.partition("@")[0] for chain in grid.chains(PARAMS) for stage in chain}
     assert kinds | {"maps"} == cluster.PLACED
-    stages = cluster.YAML(typ="safe").load(grid.ROOT / "dvc.yaml")["stages"]
+    stages = cluster.YAML(typ="safe").load(params.ROOT / "dvc.yaml")["stages"]
     assert stages.keys() > cluster.INPUTS | cluster.PLACED

@@ -83,13 +83,12 @@ def clock(monkeypatch):
     return clock
 
 
-def test_the_time_left_of_the_study_follows_dvc_s_lines(clock, capsys):
-    past = [
-        ("student.ipynb", "student a-full-0", 60.0),
-        ("segmentation.ipynb", "segmentation x", 30.0),
-    ]
+def test_the_time_left_of_the_study_follows_dvc_s_lines(clock, capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr(progress, "LOGS", tmp_path / "logs")
+    progress.log_times(tmp_path, ["student.ipynb,student a-full-0,then,60.0"])
+    progress.log_times(tmp_path, ["segmentation.ipynb,segmentation x,then,30.0"])
     stages = ["student@a-full-0", "student@b-full-0", "heads@a-distance-0"]
-    study = Study(stages, past, jobs=2)
+    study = Study(stages, jobs=2)
     assert study.left() == (60 + 60 + 30) / 2
     running = study.line("Running stage 'student@a-full-0':\n", None)
     clock.now = 20
@@ -101,7 +100,7 @@ def test_the_time_left_of_the_study_follows_dvc_s_lines(clock, capsys):
     assert study.left() == 40 / 2  # the last student took 40 s
     study.ends(study.line("Running stage 'student@b-full-0':\n", None))
     assert study.left() == 0
-    assert Study(["pro@a"], past, 1).left() is None
+    assert Study(["pro@a"], 1).left() is None
 
 
 def test_live_curves_are_off_unless_asked_for_and_need_their_package(monkeypatch, tmp_path):
