@@ -50,7 +50,6 @@ def check_shares(shares):
 
 
 Name = Annotated[str, AfterValidator(check_name)]
-Input = Literal["product", "concatenated", "distance"]
 Schedule = Literal["constant", "cosine"]
 Below1 = Annotated[float, Field(ge=0, lt=1)]
 Sources = dict[Literal["texture", "darken", "cutpaste", "scar"], Share] | None
@@ -146,7 +145,7 @@ class Student:
 
 @section
 class Segmentation:
-    input: Input
+    input: Literal["product", "concatenated", "distance"]
     channels: Channels
     prior: Annotated[float, Field(gt=0, lt=1)] | None
     steps: Count
