@@ -19,6 +19,7 @@ import torch
 from lib import training
 from lib.devices import device, device_name
 from study import sources
+from study.files import whole
 from study.limits import check_memory
 from study.params import ROOT
 from study.progress import Steps
@@ -30,11 +31,8 @@ def fingerprint(*parts):
     """Hash of everything that decides a training: settings, arrays, states, code, device."""
     libraries = f"torch {torch.__version__}, timm {version('timm')}"
     digest = hashlib.sha256(f"{libraries}, {device_name()}".encode())
-    digest.update(
-        repr(
-            sources.modules(f"import lib.training, study.beyond.variants, {__name__}", __name__)
-        ).encode()
-    )
+    code = sources.modules(f"import lib.training, study.beyond.variants, {__name__}", __name__)
+    digest.update(repr(code).encode())
     for part in parts:
         for value in part.values() if isinstance(part, dict) else [part]:
             value = value.detach().cpu().numpy() if torch.is_tensor(value) else value
@@ -82,19 +80,16 @@ class Checkpoint:
         return time.monotonic() - self.written >= pause
 
     def save(self, state):
-        """Write `state` to a second file and rename it, so that nobody sees half a file."""
-        partial, start = self.path.with_suffix(".partial"), time.monotonic()
+        """Write `state` behind its hash, because torch checks none."""
+        start, content = time.monotonic(), io.BytesIO(bytes(32))
+        content.seek(32)
+        torch.save(state, content)
+        both = content.getbuffer()
+        both[:32] = hashlib.sha256(both[32:]).digest()
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            content = io.BytesIO(bytes(32))
-            content.seek(32)  # behind its hash: torch checks none
-            torch.save(state, content)
-            whole = content.getbuffer()
-            whole[:32] = hashlib.sha256(whole[32:]).digest()
-            partial.write_bytes(whole)
-            os.replace(partial, self.path)
-        except (OSError, RuntimeError) as error:  # training continues without one
-            partial.unlink(missing_ok=True)
+            with whole(self.path) as partial:
+                partial.write_bytes(both)
+        except OSError as error:  # training continues without one
             print(f"no checkpoint written: {error}", file=sys.stderr, flush=True)
         self.written = time.monotonic()
         self.cost = self.written - start

@@ -28,6 +28,7 @@ from ruamel.yaml import YAML
 
 from study import grid, params
 from study.params import ROOT
+from study.progress import log_times
 from study.schema import ELPV
 
 COMMITTED = ("lib", "study", "notebooks", "dvc.yaml", "params.yaml")  # what decides a result
@@ -42,16 +43,12 @@ HTTP = "http remotes cannot hold DVC's run-cache; name a folder, or a URL of ssh
 # --- on a worker ---
 
 
-def place(chain, job, before=()):
+def place(chain, job):
     """Run a chain in a clone that this worker keeps, and return the report of `work`.
 
-    before: reports of the chains that it needs. Raises RuntimeError where git, the remote or DVC
-    itself fails: Dask then tries again. Dask sends this function's code, so that the worker runs
-    no code of the study but the commit's.
+    Raises RuntimeError where git, the remote or DVC itself fails: Dask then tries again. Dask sends
+    this function's code, so that the worker runs no code of the study but the commit's.
     """
-    if missing := [stage for report in before for stage in report["failed"]]:
-        fault = f"{chain[0]}: not run, because {missing[0]} failed"
-        return {"failed": chain, "faults": [fault], "notebooks": {}, "timings": []}
     from dask import config
     from distributed import get_worker
 
@@ -150,17 +147,14 @@ def shown(*arguments):
 
 
 def git(*arguments):
-    """Its output; RuntimeError."""
-    run = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
-    if run.returncode:
-        raise RuntimeError(f"git {arguments[0]}: {run.stderr.strip()}")
-    return run.stdout
+    """Its output. Raises CalledProcessError; git itself has said why."""
+    command = ["git", *arguments]
+    return subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 def dvc(*arguments):
-    status, said = shown(*grid.DVC, *arguments)
-    if status:
-        raise RuntimeError(f"dvc {arguments[0]}: {said.strip()[-500:]}")
+    """Raises CalledProcessError; DVC itself has said why."""
+    subprocess.run([sys.executable, *grid.DVC, *arguments], cwd=ROOT, check=True)
 
 
 def new_job(remote, source, categories):
@@ -223,59 +217,55 @@ def ended(futures):
 
 
 def run(client, settings, job):
-    """Run all chains, then each category's maps; yield (chain, future) as they end.
+    """Run all chains, then each category's maps; yield (chain, report) as they end.
 
     A chain is submitted when a thread of a worker is free, the longest first. Dask would give each
     worker two chains at once, and one worker may idle while the other still has a chain to begin.
     """
-    waiting, running, reports = grid.longest_first(settings), {}, defaultdict(list)
+    waiting, running, failed = grid.chains(settings), {}, defaultdict(list)
     left = Counter(label(chain).partition("-")[0] for chain in waiting)
     while waiting or running:
         for _ in range(max(1, sum(client.nthreads().values())) - len(running)):
             if waiting:
                 chain = waiting.pop(0)
-                kind, _, item = chain[0].partition("@")
-                before = reports[item] if kind == "maps" else []
                 # The same key again is the same task: nothing is placed twice at a time.
-                key = f"{kind}-{label(chain)}-{job['id']}"
-                future = client.submit(place, chain, job, before, key=key, retries=RETRIES)
-                running[future] = chain
+                key = f"{chain[0]}-{job['id']}"
+                running[client.submit(place, chain, job, key=key, retries=RETRIES)] = chain
         for future in ended(running):
             chain = running.pop(future)
-            category = label(chain).partition("-")[0]
-            reports[category].append({"failed": chain} if future.exception() else future.result())
+            error, category = future.exception(), label(chain).partition("-")[0]
+            report = not_run(chain, error) if error else future.result()
+            yield chain, report
+            failed[category] += report["failed"]
             left[category] -= 1
             if left[category] == 0:
-                waiting.insert(0, [f"maps@{category}"])
-            yield chain, future
+                maps = [f"maps@{category}"]
+                if failed[category]:
+                    yield maps, not_run(maps, f"not run, because {failed[category][0]} failed")
+                else:
+                    waiting.insert(0, maps)
+
+
+def not_run(chain, why):
+    """The report of a chain that no worker ran."""
+    return {"failed": chain, "faults": [f"{chain[0]}: {why}"], "notebooks": {}, "timings": []}
 
 
 def gather(ends, total):
-    """Wait for all; keep notebooks of failures and times here. Returns what went wrong."""
+    """Wait for all; keep notebooks of failures in failed/, and times in logs/timings.csv.
+
+    Returns what went wrong.
+    """
     wrong = []
-    for number, (chain, future) in enumerate(ends, 1):
-        if error := future.exception():
-            wrong.append(f"{label(chain)}: {error}")
-            outcome = "no worker could run it"
-        else:
-            report = future.result()
-            keep(report)
-            wrong += report["faults"] or report["failed"]
-            outcome = f"failed: {', '.join(report['failed'])}" if report["failed"] else "finished"
+    for number, (chain, report) in enumerate(ends, 1):
+        for path, text in report["notebooks"].items():
+            (ROOT / path).parent.mkdir(parents=True, exist_ok=True)
+            (ROOT / path).write_text(text, encoding="utf-8")
+        log_times(ROOT, report["timings"])
+        wrong += report["faults"] or report["failed"]
+        outcome = f"failed: {', '.join(report['failed'])}" if report["failed"] else "finished"
         print(f"{number} of {total} | {label(chain)} {outcome}", flush=True)
     return wrong
-
-
-def keep(report):
-    """Write the notebooks with tracebacks to failed/, and the times to logs/timings.csv."""
-    for path, text in report["notebooks"].items():
-        (ROOT / path).parent.mkdir(parents=True, exist_ok=True)
-        (ROOT / path).write_text(text, encoding="utf-8")
-    log = ROOT / "logs" / "timings.csv"
-    header = [] if log.exists() else ["notebook,item,start,seconds"]
-    log.parent.mkdir(exist_ok=True)
-    with log.open("a", encoding="utf-8") as file:
-        file.writelines(f"{line}\n" for line in header + report["timings"])
 
 
 def main(arguments):
@@ -298,17 +288,15 @@ def main(arguments):
         settings = params.load()
         job = new_job(options.remote, options.source, settings.categories)
         with Client(options.scheduler, timeout=30) as client:
-            total = len(grid.longest_first(settings)) + len(settings.categories)
+            total = len(grid.chains(settings)) + len(settings.categories)
             wrong = gather(run(client, settings, job), total)
         if not wrong:  # entries of earlier runs, whose files may lie elsewhere, would train again
             lock = lock_of(lambda kind: kind not in PLACED)
             (ROOT / "dvc.lock").write_text(lock, encoding="utf-8")
     except ImportError as error:
-        print(f"error: {error}: pip install -r requirements-cluster.txt", file=sys.stderr)
-        return 1
-    except (RuntimeError, ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+        sys.exit(f"error: {error}: pip install -r requirements-cluster.txt")
+    except (RuntimeError, ValueError, OSError, subprocess.CalledProcessError) as error:
+        sys.exit(f"error: {error}")
     if wrong:
         print("", *wrong, "", sep="\n", file=sys.stderr)
         print("Mend it, commit and submit again: what is finished does not run again.")

@@ -5,24 +5,19 @@ python -m study.grid list         one shell line a chain, for any scheduler (doc
 python -m study.grid cost         trainings and steps of the grid
 """
 
-import csv
-import re
 import shlex
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from study import params
-from study.params import ROOT
-from study.progress import Display, Study, duration
+from study.progress import Study
 from study.results import item
 
 # Without the option, DVC waits three seconds for its repository's lock and then gives up. It takes
 # the lock at its start and after each stage. One of many other chains may hold it for longer.
 DVC = ("-m", "dvc", "--wait-for-lock")
-STAGE = re.compile(r"^(?:Running stage|Stage) '([^']+)'")
 
 
 def items(settings):
@@ -50,19 +45,18 @@ def chains(settings):
     """Lists of stage names. A stage waits for those before it in its list, and for no others.
 
     One chain is one `dvc` process, because DVC starts slowly. While an item of one chain loads its
-    libraries, the items of the other chains keep the device busy.
+    libraries, the items of the other chains keep the device busy. The longest begin first, so that
+    no worker waits long for the last one.
     """
+    found = []
     for category in settings.categories:
         for student in settings.students:
             stages = ["student", "segmentation"]
             chain = [f"{s}@{category}-{student}-{seed}" for s in stages for seed in settings.seeds]
             heads = settings.heads if student == settings.headline else ()
-            yield chain + [f"heads@{category}-{h}-{n}" for h in heads for n in settings.head_seeds]
-
-
-def longest_first(settings):
-    """All chains; the longest begin first, so that no worker waits long for the last one."""
-    return sorted(chains(settings), key=len, reverse=True)
+            chain += [f"heads@{category}-{h}-{n}" for h in heads for n in settings.head_seeds]
+            found.append(chain)
+    return sorted(found, key=len, reverse=True)
 
 
 def command(chain):
@@ -90,75 +84,35 @@ def cost(settings):
     return found | {f"head {name}": (again, head.steps) for name, head in settings.heads.items()}
 
 
-class Watch:
-    """Shows the lines of several `dvc repro`, with the time left of the whole study."""
-
-    def __init__(self, stages, timings, jobs):
-        self.study, self.display = Study(stages, timings, jobs), Display()
-
-    def line(self, text, running):
-        """Show one line of output; `running`: the chain's stage so far. Returns the stage now."""
-        if found := STAGE.search(text):
-            if running:
-                self.study.ends(running, time.monotonic())
-            running = found[1] if text.startswith("Running") else None
-            began = self.study.begins if running else self.study.ends
-            began(found[1], time.monotonic())
-        item, bar, said = text.rstrip("\n").partition(" | ")
-        left = self.study.left(time.monotonic())
-        rest = f"whole study {duration(left)} left" if left is not None else ""
-        self.display.show(item if bar else "", said if bar else item, rest)
-        return running
-
-    def over(self, running):
-        """A chain ended while `running`, or None."""
-        if running:
-            self.study.ends(running, time.monotonic())
-
-
-def reproduce(chain, watch):
+def reproduce(chain, study):
     """`dvc repro` of one chain; the final `dvc repro` reports what failed here again."""
     command, running = [sys.executable, *DVC, "repro", "-s", *chain], None
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     with subprocess.Popen(command, **pipes, text=True, errors="replace") as run:
         for line in run.stdout:
-            running = watch.line(line, running)
-    watch.over(running)
-
-
-def timings():
-    """[(notebook, item, seconds)] of earlier runs, oldest first; empty if there was none."""
-    log = ROOT / "logs" / "timings.csv"
-    if not log.exists():
-        return []
-    with log.open(encoding="utf-8") as file:
-        return [
-            (row["notebook"], row["item"], float(row["seconds"])) for row in csv.DictReader(file)
-        ]
+            running = study.line(line, running)
+    study.ends(running)
 
 
 def main(arguments):
-    """The command line; returns the exit status."""
+    """The command line."""
     try:
         settings = params.load()
     except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+        sys.exit(f"error: {error}")
     if arguments[:1] == ["run"]:
-        jobs, trained, scored = int(arguments[1]), longest_first(settings), list(scoring(settings))
-        watch = Watch([stage for chain in trained + scored for stage in chain], timings(), jobs)
-        watched = partial(reproduce, watch=watch)
+        jobs, trained, scored = int(arguments[1]), chains(settings), list(scoring(settings))
+        study = Study([stage for chain in trained + scored for stage in chain], jobs)
         with ThreadPoolExecutor(jobs) as pool:
-            list(pool.map(watched, trained))  # all end before the next begins
-            list(pool.map(watched, scored))
+            for phase in (trained, scored):  # all of one end before the next begins
+                list(pool.map(partial(reproduce, study=study), phase))
     elif arguments[:1] == ["list"]:
-        for chain in longest_first(settings):
+        for chain in chains(settings):
             print(shlex.join(["python", *command(chain)]))
     else:
         for phase, (trainings, steps) in cost(settings).items():
             print(f"{phase}: {trainings} trainings of {steps} steps, {trainings * steps} steps")
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    main(sys.argv[1:])

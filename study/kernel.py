@@ -26,8 +26,8 @@ UNSET = re.compile(
 )
 
 
-class KernelError(Exception):
-    """The kernel did not start, or died; the message says why."""
+class NotebookError(Exception):
+    """A notebook did not run to its end; the message says where and why."""
 
 
 def environment(root, place):
@@ -68,9 +68,10 @@ def execute(notebook, output, parameters, root, progress):
     """Run a notebook in `root` by papermill and return it; `progress`: a stream for what it prints.
 
     Kernel and runner talk through sockets in a private folder, so that no port is needed. Raises
-    PapermillExecutionError for a failing cell, KernelError.
+    NotebookError.
     """
     from nbclient.exceptions import DeadKernelError  # here: the kernel itself needs neither
+    from papermill.exceptions import PapermillExecutionError
     from papermill.execute import execute_notebook
 
     logging.getLogger("papermill").setLevel(logging.CRITICAL)  # what it logs is raised as well
@@ -97,20 +98,26 @@ def execute(notebook, output, parameters, root, progress):
                 record_timing=False,
                 coalesce_streams=True,
             )
+        except PapermillExecutionError as error:
+            begins = error.source.strip().splitlines()[0]
+            raise NotebookError(
+                f"in cell [{error.exec_count}], which begins '{begins}'\n"
+                f"{error.ename}: {error.evalue}"
+            ) from error
         except DeadKernelError:
-            cause = _found("^Fatal Python error.*", said, "killed, or out of memory")
-            raise KernelError(f"because its kernel died: {cause}") from None
+            cause = _cause("^Fatal Python error.*", said)
+            raise NotebookError(f"because its kernel died: {cause}") from None
         except RuntimeError as error:
-            cause = _found(r"^.*\S.*$", said, "killed, or out of memory")
+            cause = _cause(r"^.*\S.*$", said)
             if "respond" in str(error):
                 cause = f"no answer in {START} s; is the machine or its disk overloaded?"
-            raise KernelError(f"because its kernel did not start: {cause}") from None
+            raise NotebookError(f"because its kernel did not start: {cause}") from None
 
 
-def _found(pattern, said, otherwise):
+def _cause(pattern, said):
     """The last line with the pattern of what the kernel's process said, or else a likely cause."""
     text = said.read_text("utf-8", "replace") if said.exists() else ""
-    return (re.findall(pattern, text, re.MULTILINE) or [otherwise])[-1].strip()
+    return (re.findall(pattern, text, re.MULTILINE) or ["killed, or out of memory"])[-1].strip()
 
 
 def main():

@@ -37,11 +37,11 @@ def recorded(lock, patience=50):
     raise ValueError(f"{lock}: half written or damaged; get it again with `git checkout dvc.lock`")
 
 
-def find(folders, root=ROOT):
-    """Paths in `folders` (relative to `root`) that were outputs of a stage and are none now.
+def remove(folders, root=ROOT):
+    """Remove paths in `folders` (relative to `root`) that were outputs of a stage and are none now.
 
     All of results/ belongs to stages. Elsewhere a reader's own file may lie beside their outputs,
-    so only what dvc.lock names counts.
+    so only what dvc.lock names counts. What goes is named on stderr.
     """
     with Repo(str(root)) as repository:
         declared = {Path(out.fs_path) for out in repository.index.outs}
@@ -53,15 +53,8 @@ def find(folders, root=ROOT):
             inside |= set(folder.glob("*"))
         for path in sorted(inside - kept):
             if path.exists() and declared.isdisjoint(path.parents):
-                yield path
-
-
-def remove(folders, root=ROOT):
-    """Remove what `find` finds, and name it on stderr."""
-    for path in list(find(folders, root)):
-        if path.exists():  # it may have gone with its folder
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-            print(f"{path.relative_to(root)}: removed, no longer declared", file=sys.stderr)
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+                print(f"{path.relative_to(root)}: removed, no longer declared", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -3,15 +3,18 @@
 import resource
 from pathlib import Path
 
-MEMINFO, GROUPS = Path("/proc/meminfo"), Path("/sys/fs/cgroup")
+import psutil
+
+GROUPS = Path("/sys/fs/cgroup")
 
 
 def free():
-    """Bytes that this process can still use: by the machine, its control groups and `ulimit -v`.
-
-    Infinite where no limit is known, for example on systems other than Linux.
-    """
-    return min(_of_machine(), *_of_groups(), _of_limit())
+    """Bytes that this process can still use: by the machine, its control groups and `ulimit -v`."""
+    left = [psutil.virtual_memory().available, *_of_groups()]
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit != resource.RLIM_INFINITY:
+        left.append(limit - psutil.Process().memory_info().vms)
+    return min(left)
 
 
 def check_memory(needed, what):
@@ -22,14 +25,6 @@ def check_memory(needed, what):
             "dataset.image_size, run fewer items side by side (make study JOBS=1), or use a "
             "larger machine"
         )
-
-
-def _of_machine():
-    try:
-        lines = dict(line.split(":") for line in MEMINFO.read_text().splitlines())
-        return 1024 * int(lines["MemAvailable"].split()[0])
-    except (OSError, KeyError, ValueError):
-        return float("inf")
 
 
 def _of_groups():
@@ -45,12 +40,3 @@ def _of_groups():
         except (OSError, ValueError):  # no such file, or no limit: "max"
             continue
         yield limit - used + int(stat["inactive_file"])  # files in memory make room
-    yield float("inf")
-
-
-def _of_limit():
-    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
-    if limit == resource.RLIM_INFINITY:
-        return float("inf")
-    pages = int(Path("/proc/self/statm").read_text().split()[0])
-    return limit - pages * resource.getpagesize()

@@ -23,8 +23,9 @@ if __name__ == "__main__":
 import yaml
 
 from study import kernel, sources
+from study.kernel import NotebookError
 from study.params import ROOT
-from study.progress import Display
+from study.progress import Display, log_times
 
 # Else jsonschema compiles a grammar of IRIs, 2 to 3 s of each start; notebooks have no use for it.
 sys.modules.setdefault("rfc3987_syntax", None)
@@ -32,12 +33,7 @@ sys.modules.setdefault("rfc3987_syntax", None)
 STAGE = os.environ.get("DVC_STAGE", "").rpartition(":")[2].partition("@")[0]
 
 import nbformat  # noqa: E402
-from papermill.exceptions import PapermillExecutionError  # noqa: E402
 from papermill.translators import PythonTranslator  # noqa: E402
-
-
-class NotebookError(Exception):
-    """A notebook did not run to its end; the message says where, why and where the evidence is."""
 
 
 class Progress(io.TextIOBase):
@@ -66,7 +62,8 @@ def run(notebook, output, parameters):
     item = (
         output.stem if output.stem.startswith(notebook.stem) else f"{notebook.stem} {output.stem}"
     )
-    evidence = ROOT / "failed" / (_shown(output) if output.is_relative_to(ROOT) else output.name)
+    place = output.relative_to(ROOT) if output.is_relative_to(ROOT) else output.name
+    evidence = ROOT / "failed" / place
     for folder in (evidence.parent, output.parent, ROOT / "logs"):
         folder.mkdir(parents=True, exist_ok=True)
     with alone(ROOT / ".checkpoints" / f"{item}.lock", item):
@@ -75,7 +72,7 @@ def run(notebook, output, parameters):
 
 def _finish(notebook, output, parameters, item, evidence):
     """`run`, once nobody else is at it."""
-    started, clock = datetime.now(UTC), time.monotonic()
+    started, clock = datetime.now(UTC).isoformat("T", "seconds"), time.monotonic()
     before = _inputs(notebook) | _listed(notebook)
     _refuse_changes(
         item, notebook, before, "since the stage `sources` listed it: run `dvc repro sources` first"
@@ -84,10 +81,10 @@ def _finish(notebook, output, parameters, item, evidence):
         os.environ["STUDY_ITEM"] = item  # whose checkpoints are whose
         progress = Progress(item, Display())
         executed = kernel.execute(notebook, evidence, parameters, ROOT, progress)
-    except (PapermillExecutionError, kernel.KernelError) as error:
+    except NotebookError as error:
         raise NotebookError(
-            f"\n{item}: {_shown(notebook)} failed {_reason(error)}\n"
-            f"The notebook up to there, with the traceback: {_shown(evidence)}"
+            f"\n{item}: {notebook.relative_to(ROOT)} failed {error}\n"
+            f"The notebook up to there, with the traceback: {evidence.relative_to(ROOT)}"
         ) from error
     _refuse_changes(
         item, notebook, before,
@@ -96,7 +93,11 @@ def _finish(notebook, output, parameters, item, evidence):
     )  # fmt: skip
     with whole(output) as unfinished:
         unfinished.write_text(nbformat.writes(_tidied(executed)) + "\n", encoding="utf-8")
-    _log_time(notebook.name, item, started, time.monotonic() - clock)
+    seconds = time.monotonic() - clock
+    try:
+        log_times(ROOT, [f"{notebook.name},{item},{started},{seconds:.1f}"])
+    except OSError as error:  # the result is there: only `make record` misses the time
+        print(f"{item} | time not logged: {error}", file=sys.stderr)
     evidence.unlink()
     shutil.rmtree(ROOT / ".checkpoints" / item, ignore_errors=True)
 
@@ -105,7 +106,7 @@ def _inputs(notebook):
     """{name: content} of what may be edited during a run: the notebook, the modules that it uses,
     and the sections of params.yaml that dvc.yaml names for this stage.
     """
-    found = {str(_shown(notebook)): notebook.read_bytes()}
+    found = {str(notebook.relative_to(ROOT)): notebook.read_bytes()}
     if not STAGE:
         return found
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text("utf-8"))["stages"]
@@ -130,20 +131,19 @@ def _refuse_changes(item, notebook, before, when):
 
 def _check_parameters(notebook, parameters):
     """Refuse what is no notebook, and a name that its cell tagged `parameters` lacks."""
+    name = notebook.relative_to(ROOT)
     try:
         nbformat.validate(content := nbformat.read(notebook, as_version=4))
     except OSError:
         raise
     except Exception as error:  # what is no notebook can raise almost anything inside nbformat
         reason = " ".join(str(error).split())[:80]
-        raise ValueError(
-            f"{_shown(notebook)} is no notebook ({reason}); get it again from git"
-        ) from None
+        raise ValueError(f"{name} is no notebook ({reason}); get it again from git") from None
     cells = [cell for cell in content.cells if "parameters" in cell.metadata.get("tags", [])]
     known = {found.name for cell in cells[:1] for found in PythonTranslator.inspect(cell)}
     if unknown := sorted(set(parameters) - known):
         raise ValueError(
-            f"{_shown(notebook)} has no parameter {', '.join(unknown)}; its cell tagged "
+            f"{name} has no parameter {', '.join(unknown)}; its cell tagged "
             f"'parameters' sets {', '.join(sorted(known)) or 'nothing'}"
         )
 
@@ -156,8 +156,7 @@ def _tidied(notebook):
     }
     for index, cell in enumerate(notebook.cells):
         cell.id = f"cell-{index}"
-        for key in ("papermill", "execution"):
-            cell.metadata.pop(key, None)
+        cell.metadata.pop("papermill", None)
         if cell.cell_type == "code":
             cell.outputs = [out for out in cell.outputs if out.get("name") != "stderr"]
         for out in cell.get("outputs", []):
@@ -166,28 +165,6 @@ def _tidied(notebook):
                 if kind.startswith("text"):  # not base64, where a path could stand by chance
                     texts[kind] = texts[kind].replace(f"{ROOT}/", "").replace(str(ROOT), ".")
     return notebook
-
-
-def _reason(error):
-    if isinstance(error, kernel.KernelError):
-        return str(error)
-    line = error.source.strip().splitlines()[0]
-    return f"in cell [{error.exec_count}], which begins '{line}'\n{error.ename}: {error.evalue}"
-
-
-def _shown(path):
-    return path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
-
-
-def _log_time(notebook, item, started, seconds):
-    log = ROOT / "logs" / "timings.csv"
-    try:
-        header = "" if log.exists() else "notebook,item,start,seconds\n"
-        line = f"{notebook},{item},{started.isoformat('T', 'seconds')},{seconds:.1f}\n"
-        with log.open("a", encoding="utf-8") as file:  # one write: other items may end now
-            file.write(header + line)
-    except OSError as error:  # the result is there: only `make record` misses the time
-        print(f"{item} | time not logged: {error}", file=sys.stderr)
 
 
 def _parsed(pair):

@@ -10,6 +10,8 @@ FOLDER what decides each training (`Params.variants`), so that a variant trains 
 import json
 import sys
 from dataclasses import MISSING, fields
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
@@ -18,6 +20,9 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.events import AliasEvent
 
 from study.schema import ELPV, ROOT, Params, Student
+
+# A student that gives all of these inherits no key.
+NEEDED = {field.name for field in fields(Student) if field.default is MISSING}
 
 
 def load(path=None):
@@ -54,13 +59,13 @@ def load(path=None):
     return loaded
 
 
-def check_own_name(loaded, root=ROOT):
+def check_own_name(loaded):
     """ValueError if other images would overwrite the reports of a profile that ships with them."""
     yaml = YAML(typ="safe", pure=True)
-    for path in sorted(root.glob("profiles/*.yaml")):
+    for path in sorted(ROOT.glob("profiles/*.yaml")):
         shipped = yaml.load(path.read_text("utf-8"))
         study, images = shipped["study"], shipped["dataset"]["root"]
-        ships = (root / "reports" / study / "run.md").exists()
+        ships = (ROOT / "reports" / study / "run.md").exists()
         if ships and study == loaded.study and images != loaded.dataset.root:
             raise ValueError(
                 f"params.yaml: study: {study!r} names the reports of {images} "
@@ -70,55 +75,40 @@ def check_own_name(loaded, root=ROOT):
 
 
 def inherited(raw):
-    """The file with the keys that its variants leave out; what is malformed stays as it is."""
-    if not isinstance(raw, dict):
-        return raw
-    whole, common = {**raw}, raw.get("corruption")
-    students, heads = raw.get("students"), raw.get("heads")
-    if isinstance(students, dict):
-        parent = students.get(str(raw.get("headline")))
-        whole["students"] = {
-            k: filled(one, {} if is_complete(one) else parent, common)
-            for k, one in students.items()
+    """The file with the keys that its variants leave out; a malformed file stays as it is."""
+    try:
+        common, method, students = raw["corruption"], raw["segmentation"], raw["students"]
+        headline = students.get(raw["headline"], {})
+        return raw | {
+            "segmentation": filled(common, {}, method),
+            "students": {
+                name: filled(common, {} if one.keys() >= NEEDED else headline, one)
+                for name, one in students.items()
+            },
+            "heads": {name: filled(common, method, one) for name, one in raw["heads"].items()},
         }
-    if isinstance(heads, dict):
-        parent = raw.get("segmentation")
-        whole["heads"] = {k: filled(one, parent, common) for k, one in heads.items()}
-    if isinstance(raw.get("segmentation"), dict):
-        whole["segmentation"] = filled(raw["segmentation"], {}, common)
-    return whole
+    except (AttributeError, KeyError, TypeError):  # pydantic says what is wrong
+        return raw
 
 
-def is_complete(student):
-    """Whether a student gives every key that must be given, and so inherits nothing."""
-    needed = {field.name for field in fields(Student) if field.default is MISSING}
-    return isinstance(student, dict) and needed <= student.keys()
-
-
-def filled(section, parent, common):
-    """A variant's section on top of its parent's, and its corruption on top of the common one."""
-    if not isinstance(section, dict) or not isinstance(parent, dict):
-        return section
-    layers = [common, parent.get("corruption"), section.get("corruption")]
-    given = [layer for layer in layers if isinstance(layer, dict)]
-    whole = parent | section
-    if isinstance(whole.get("corruption"), dict):
-        whole["corruption"] = {k: v for layer in given for k, v in layer.items()}
+def filled(common, parent, own):
+    """A section on top of its parent's, with its corruption on top of the common one."""
+    whole = parent | own
+    if whole.get("corruption") is not None:
+        layers = common, parent.get("corruption") or {}, own.get("corruption") or {}
+        whole["corruption"] = {k: v for layer in layers for k, v in layer.items()}
     return whole
 
 
 def is_own(raw, place):
     """Whether a fault is at a key that the file gives there, and not at an inherited one."""
-    section, name = (*place, "", "")[:2]
-    if section not in ("heads", "students") or len(place) < 3 or name == raw.get("headline"):
+    is_variant = place[:1] in (("heads",), ("students",)) and place[1:2] != (raw.get("headline"),)
+    if len(place) < 3 or not (is_variant or "corruption" in place):
         return True
-    here = raw
-    for key in place:
-        if not isinstance(here, dict) or key == "[key]":
-            return True
-        if key not in here:
-            return False
-        here = here[key]
+    try:
+        reduce(getitem, (key for key in place if key != "[key]"), raw)
+    except KeyError:
+        return False
     return True
 
 
@@ -143,12 +133,11 @@ def describe(name, error):
 
 if __name__ == "__main__":
     try:
-        loaded, (target, *folders) = load(), map(Path, sys.argv[1:])
-        check_own_name(loaded)
-        texts = {target: "params.yaml is well-formed\n"}
-        for name, keys in loaded.variants().items():
-            text = json.dumps(keys, indent=1) + "\n"
-            texts |= {folder / name: text for folder in folders}
+        target, folder = map(Path, sys.argv[1:])
+        check_own_name(loaded := load())
+        variants = loaded.variants().items()
+        texts = {folder / name: json.dumps(keys, indent=1) + "\n" for name, keys in variants}
+        texts[target] = "params.yaml is well-formed\n"
         for path, text in texts.items():
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")

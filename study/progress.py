@@ -1,10 +1,11 @@
 """Progress: a line that updates in a terminal, plain lines in a log, and live curves.
 
-A training prints fifty lines (`Steps`). study/notebook.py puts the item's name before them,
-study/grid.py adds the time left of the study, and `Display` shows them. Nothing here changes a
-result, so no stage depends on it.
+A training prints fifty lines (`Steps`). study/notebook.py puts the item's name before them, `Study`
+adds the time left of the study, and `Display` shows them. Nothing here changes a result, so no
+stage depends on it.
 """
 
+import csv
 import os
 import re
 import shutil
@@ -17,6 +18,7 @@ from study.params import ROOT
 
 LOGS = ROOT / "logs"
 STEP = re.compile(r"step \d+/\d+, loss ")
+STAGE = re.compile(r"^(Running stage|Stage) '([^']+)'")  # as DVC says it
 # Stages whose notebook has another name, as logs/timings.csv has it.
 NOTEBOOKS = {"heads": "segmentation"}
 
@@ -68,6 +70,15 @@ def duration(seconds):
     return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02} min"
 
 
+def log_times(root, lines):
+    """Append lines `notebook,item,start,seconds` to logs/timings.csv in `root`."""
+    log = root / "logs" / "timings.csv"
+    log.parent.mkdir(exist_ok=True)
+    header = [] if log.exists() else ["notebook,item,start,seconds"]
+    with log.open("a", encoding="utf-8") as file:  # one write: other items may end now
+        file.write("".join(f"{line}\n" for line in header + lines))
+
+
 class Display:
     """Shows lines of several items. In a terminal, all trainings share the last line.
 
@@ -81,35 +92,54 @@ class Display:
 
     def show(self, item, line, rest=""):
         """Show `item | line`; rest: text on the whole study, shown after the steps of its items."""
-        text = f"{item} | {line}" if item else line
+        steps, clear = STEP.search(line), "\r\x1b[K" if self.updates else ""
         with self.lock:
-            if not (found := STEP.search(line)):
-                self.current.pop(item, None)
-                return self._print(text)
-            if not self.updates:
-                return self._print(f"{text}; {rest}" if rest else text)
-            self.current[item] = line[found.start() :]
-            said = [f"{name}: {steps}" for name, steps in self.current.items()]
-            status = " · ".join([*said, rest] if rest else said)
-            width = shutil.get_terminal_size().columns - 1
-            print(f"\r\x1b[K{status[:width]}", end="", file=self.stream, flush=True)
-
-    def _print(self, text):
-        clear = "\r\x1b[K" if self.updates else ""
-        print(f"{clear}{text}", file=self.stream, flush=True)
+            if steps and self.updates:
+                self.current[item] = line[steps.start() :]
+                said = [f"{name}: {steps}" for name, steps in self.current.items()]
+                status = " · ".join([*said, rest] if rest else said)
+                width = shutil.get_terminal_size().columns - 1
+                print(f"{clear}{status[:width]}", end="", file=self.stream, flush=True)
+                return
+            self.current.pop(item, None)
+            text = f"{item} | {line}" if item else line
+            text += f"; {rest}" if steps and rest else ""
+            print(f"{clear}{text}", file=self.stream, flush=True)
 
 
 class Study:
-    """Time left of stages that run `jobs` side by side, from the times of similar stages.
+    """Shows the lines of several `dvc repro`, with the time left of all their stages.
 
-    timings: [(notebook, item, seconds)] of earlier runs, as in logs/timings.csv.
+    jobs: how many run side by side. Earlier runs in logs/timings.csv tell how long they take.
     """
 
-    def __init__(self, stages, timings, jobs):
-        self.waiting, self.running, self.jobs = dict.fromkeys(stages), {}, jobs
-        self.known = {}  # seconds by item, and by notebook
-        for notebook, item, seconds in timings:
-            self.known[item] = self.known[Path(notebook).stem] = seconds
+    def __init__(self, stages, jobs):
+        self.ahead, self.jobs = dict.fromkeys(stages), jobs  # {stage: when it began, or None}
+        self.known, self.display = {}, Display()  # seconds by item, and by notebook
+        log = LOGS / "timings.csv"
+        for row in csv.DictReader(log.read_text("utf-8").splitlines() if log.exists() else ()):
+            seconds = float(row["seconds"])
+            self.known[row["item"]] = self.known[Path(row["notebook"]).stem] = seconds
+
+    def line(self, text, running):
+        """Show one line of output; `running`: the chain's stage so far. Returns the stage now."""
+        if found := STAGE.search(text):
+            self.ends(running)
+            self.ends(found[2])
+            running = found[2] if found[1] == "Running stage" else None
+            if running:
+                self.ahead[running] = time.monotonic()
+        item, bar, said = text.rstrip("\n").partition(" | ")
+        left = self.left()
+        rest = f"whole study {duration(left)} left" if left is not None else ""
+        self.display.show(item if bar else "", said if bar else item, rest)
+        return running
+
+    def ends(self, stage):
+        """A stage, or None, is over or skipped; its time is the newest estimate of its kind."""
+        if (start := self.ahead.pop(stage, None)) is not None:
+            kind = stage.partition("@")[0]
+            self.known[NOTEBOOKS.get(kind, kind)] = time.monotonic() - start
 
     def seconds(self, stage):
         """Seconds of this stage's last run, or of another stage of its kind; None without runs."""
@@ -118,22 +148,12 @@ class Study:
         items = (f"{kind} {key}", f"{kind}-{key}", kind)
         return next((self.known[name] for name in items if name in self.known), None)
 
-    def begins(self, stage, now):
-        """The stage is running now."""
-        self.waiting.pop(stage, None)
-        self.running[stage] = now
-
-    def ends(self, stage, now):
-        """The stage has finished or was skipped; its time is the newest estimate of its kind."""
-        self.waiting.pop(stage, None)
-        if (start := self.running.pop(stage, None)) is not None:
-            kind = stage.partition("@")[0]
-            self.known[NOTEBOOKS.get(kind, kind)] = now - start
-
-    def left(self, now):
+    def left(self):
         """Seconds, or None while some kind of stage has never run."""
-        ahead = {stage: self.seconds(stage) for stage in (*self.waiting, *self.running)}
-        if None in ahead.values():
+        now, ahead = time.monotonic(), self.ahead.copy()  # other threads go on changing it
+        needed = {stage: self.seconds(stage) for stage in ahead}
+        if None in needed.values():
             return None
-        begun = sum(min(now - start, ahead[stage]) for stage, start in self.running.items())
-        return (sum(ahead.values()) - begun) / self.jobs
+        begun = {stage: now - start for stage, start in ahead.items() if start is not None}
+        done = sum(min(taken, needed[stage]) for stage, taken in begun.items())
+        return (sum(needed.values()) - done) / self.jobs

@@ -6,6 +6,7 @@ default may be left out: the default is the method of the paper.
 
 import re
 from dataclasses import MISSING, fields, replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -33,20 +34,13 @@ def is_name(text):
 
 def check_name(name):
     if not is_name(name):
-        raise ValueError(
-            "a name is a letter and up to 63 letters, digits or _, and no word such as NA or yes"
-        )
-    return name
-
-
-def check_category(name):
-    """Check a category: its name is also the name of its folder."""
-    try:
-        return check_name(name)
-    except ValueError as error:
         better = re.sub("[^A-Za-z0-9_]+", "_", name).strip("_")
         example = f", for example to {better}" if is_name(better) else ""
-        raise ValueError(f"{error}; rename the folder{example}") from None
+        raise ValueError(
+            "a name is a letter and up to 63 letters, digits or _, and no word such as NA or yes; "
+            f"rename it (for a category, the folder too){example}"
+        )
+    return name
 
 
 def check_shares(shares):
@@ -56,12 +50,10 @@ def check_shares(shares):
 
 
 Name = Annotated[str, AfterValidator(check_name)]
-Category = Annotated[str, AfterValidator(check_category)]
-Input = Literal["product", "concatenated", "distance"]
 Schedule = Literal["constant", "cosine"]
 Below1 = Annotated[float, Field(ge=0, lt=1)]
 Sources = dict[Literal["texture", "darken", "cutpaste", "scar"], Share] | None
-Levels = Annotated[tuple[Number, ...], Field(min_length=1, max_length=3)]
+Levels = Annotated[tuple[Literal[1, 2, 3], ...], Field(min_length=1, max_length=3)]
 GET = "; `make mvtec` downloads the files of the paper's profile, data/README.md shows the folders"
 section = dataclass(frozen=True, config=ConfigDict(extra="forbid", strict=True))
 
@@ -153,7 +145,7 @@ class Student:
 
 @section
 class Segmentation:
-    input: Input
+    input: Literal["product", "concatenated", "distance"]
     channels: Channels
     prior: Annotated[float, Field(gt=0, lt=1)] | None
     steps: Count
@@ -203,7 +195,7 @@ class Figures:
 @section
 class Params:
     study: Name
-    categories: Annotated[tuple[Category, ...], Field(min_length=1)]
+    categories: Annotated[tuple[Name, ...], Field(min_length=1)]
     seeds: Annotated[tuple[Number, ...], Field(min_length=1)]
     arithmetic: Arithmetic
     running: Running
@@ -227,12 +219,12 @@ class Params:
 
     @model_validator(mode="after")
     def consistent(self):
-        for key in ("categories", "seeds", "head_seeds"):
-            check_once(key, getattr(self, key))
+        for key in ("categories", "seeds", "head_seeds", "baseline.levels", "calibration.alpha"):
+            values = attrgetter(key)(self)
+            if twice := [value for value in values if values.count(value) > 1]:
+                raise ValueError(f"{key}: {twice[0]!r} is given twice")
         if self.heads and (unknown := {*self.head_seeds} - {*self.seeds}):
             raise ValueError(f"head_seeds: {min(unknown)} is not one of `seeds`")
-        check_once("baseline.levels", self.baseline.levels)
-        check_once("calibration.alpha", self.calibration.alpha)
         self.check_data()
         if (textures := self.textures).source == "folder" and not (ROOT / textures.root).is_dir():
             raise ValueError(f"textures.root: there is no folder {textures.root!r}{GET}")
@@ -250,8 +242,6 @@ class Params:
         named = re.match("(timm|random)$|package:", self.teacher.weights)
         if not named and not (ROOT / self.teacher.weights).is_file():
             raise ValueError(f"teacher.weights: there is no file {self.teacher.weights!r}{GET}")
-        if not {1, 2, 3}.issuperset(sum(self.baseline.levels, ())):
-            raise ValueError(f"baseline.levels: {self.baseline.levels} must be levels 1 to 3")
         return self
 
     def check_data(self):
@@ -297,8 +287,3 @@ def set_keys(section):
     """{key: value} of a section without the optional keys at their defaults."""
     given = {field.name: field.default for field in fields(section)}
     return {k: v for k, v in vars(section).items() if given[k] is MISSING or v != given[k]}
-
-
-def check_once(key, values):
-    if twice := [value for value in values if values.count(value) > 1]:
-        raise ValueError(f"{key}: {twice[0]!r} is given twice")

@@ -18,7 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("lib", "study")
 COMMANDS = {"elpv": "study.data.elpv", "params": "study.params", "site": "study.site.build"}
-TEMPLATES = {"site": "study/site/templates"}  # folders of what a command reads beside its modules
+TEMPLATES = {"site": "study/site/templates/*"}  # what a command reads beside its modules
 
 # Modules left out of all lists, or of one, because they change no result there. What only they
 # import is left out as well.
@@ -102,9 +102,8 @@ def used(name):
     """{path: hash} of what a notebook or one of COMMANDS runs, with the command's TEMPLATES."""
     left_out = (SILENT | UNUSED.get(name, set())) - {name}
     if name in COMMANDS:
-        read = sorted(ROOT.joinpath(TEMPLATES[name]).glob("*")) if name in TEMPLATES else ()
-        others = {path.relative_to(ROOT).as_posix(): path for path in read if path.is_file()}
-        others = {where: short_hash(path.read_bytes()) for where, path in others.items()}
+        read = sorted(ROOT.glob(TEMPLATES[name])) if name in TEMPLATES else ()
+        others = {path.relative_to(ROOT).as_posix(): short_hash(path.read_bytes()) for path in read}
         return modules(f"import {COMMANDS[name]}", name, left_out) | others
     path = ROOT / "notebooks" / f"{name}.ipynb"
     where = f"notebooks/{path.name}"

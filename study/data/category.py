@@ -110,11 +110,12 @@ def near_duplicates(category: Category, threshold: float = ALIKE) -> list[tuple[
 
 def about_duplicates(category: Category) -> list[str]:
     """A note on held-out images that closely resemble a training image, if there are any."""
-    pairs = near_duplicates(category)
-    closest = {held_out: train for train, held_out, _ in reversed(pairs)}
+    closest = {}  # {held-out image: training image}, most similar first
+    for train, held_out, _ in near_duplicates(category):
+        closest.setdefault(held_out, train)
     if not closest:
         return []
-    named = [f"{one} ~ {closest[one]}" for one in list(dict.fromkeys(p[1] for p in pairs))[:3]]
+    named = [f"{one} ~ {other}" for one, other in closest.items()][:3]
     many = int(((category.splits != "train") & ~category.drawn).sum())
     return [
         f"{len(closest)} of {many} held-out images closely resemble a training image, which "

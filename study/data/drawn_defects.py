@@ -41,10 +41,7 @@ def draw_defect(
 
     Returns the new image and its mask, bool (H, W), never empty. Pixels outside the mask are
     unchanged; inside it they keep less than VISIBLE of their intensity.
-    Raises ValueError for an unknown kind.
     """
-    if kind not in KINDS:
-        raise ValueError(f"unknown defect kind {kind!r}; available: {', '.join(KINDS)}")
     draw = {"crack": _crack, "inactive": _inactive, "finger": _finger, "spot": _spot}[kind]
     mask = np.zeros(image.shape[:2], bool)
     while not mask.any():  # a stroke can miss the grid of a very small image

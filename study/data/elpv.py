@@ -69,14 +69,10 @@ def split(defective: np.ndarray, settings) -> np.ndarray:
     return splits
 
 
-def main(category: str) -> None:
-    """The stage `elpv`, one item for each category."""
-    export(params.load().elpv, category, params.ROOT / params.ELPV / category)
-
-
-if __name__ == "__main__":
+if __name__ == "__main__":  # the stage `elpv`, one item for each category
     end_with_parent()
     try:
-        main(*sys.argv[1:])
+        (category,) = sys.argv[1:]
+        export(params.load().elpv, category, params.ROOT / params.ELPV / category)
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")

@@ -52,27 +52,27 @@ def load_category(dataset, category: str) -> Category:
 
     With `drawn_defects`, every held-out good image has a copy with a drawn defect at the end. The
     share `calibration` of train/good becomes good images of split `validation`, if it has none.
-    Raises FileNotFoundError for a missing root. Raises ValueError for a missing category, for one
-    without training images or good test images, for files that are no images or cannot be read,
-    for masks that do not fit or are all black, for links out of the root, and with `strict` for
-    counts that are not MVTec AD's. Raises MemoryError if it will not fit.
+    Raises ValueError for a missing category, for one without training images or good test images,
+    for files that are no images or cannot be read, for masks that do not fit or are all black, for
+    links out of the root, and with `strict` for counts that are not MVTec AD's. Raises MemoryError
+    if it will not fit.
     """
-    root = ROOT / dataset.root
-    if not root.is_dir():
-        raise FileNotFoundError(f"dataset.root {dataset.root}: there is no such folder")
-    folders = sorted(path.name for path in root.iterdir() if path.is_dir())
+    root, size = ROOT / dataset.root, dataset.image_size
+    folders = sorted(path.name for path in root.glob("*") if path.is_dir())
     found = [name for name in folders if not is_hidden(name)]
     if category not in found:
         raise ValueError(f"{root}: no category {category!r}; found: {', '.join(found) or 'none'}")
     base = root / category
     pairs = images_and_masks(base, dataset.ignore)
     check_links(root, [path for pair in pairs for path in pair if path])
-    _check_fits(len(pairs), category, dataset)
+    grey = 8  # bytes of a pixel of the copy that finds duplicates
+    needed = len(pairs) * size**2 * (2 * dataset.channels + 1 + grey)
+    check_memory(needed, f"{category}: {len(pairs)} images of {size}x{size} pixels")
     rows = [_row(path, mask, base, dataset) for path, mask in pairs]
     notes = _check_test(base, rows)
     _check_black(base, pairs, rows)
     benchmark = "mvtec" if "mvtec" in root.name.lower() else root.name
-    notes = notes or about_masks(rows, dataset.image_size)
+    notes = notes or about_masks(rows, size)
     if benchmark == "mvtec" or dataset.strict:  # a `tile` of other images is no MVTec AD's
         notes = _compare_counts(base, rows, dataset) + notes
     notes += _calibrate(rows, category, dataset.calibration)
@@ -93,21 +93,19 @@ def images_and_masks(base: Path, ignore: Sequence[str]) -> list[tuple[Path, Path
     without training images, for files that are no images and for masks that fit no image.
     """
     found = _list_images(base, ignore)
-    pairs = [(path, None) for path in found.get(("train", "good"), [])]
-    if not pairs:
+    if not found.get(("train", "good")):
         raise ValueError(f"{base}/train/good: no images; put the normal images there")
     masks = {}
-    for defect in sorted({name for part, name in found if part == "ground_truth"}):
-        images = [path for split in HELD_OUT for path in found.get((split, defect), [])]
-        masks |= _masks(found["ground_truth", defect], images, base)
-    for split, defect in sorted(found, key=lambda key: (key[0] != "validation", key[1])):
-        if split in HELD_OUT:
-            pairs += [(path, masks.get(path)) for path in found[split, defect]]
-    return pairs
+    for (part, defect), paths in found.items():
+        if part == "ground_truth":
+            images = [path for split in HELD_OUT for path in found.get((split, defect), [])]
+            masks |= _masks(paths, images, base)
+    parts = [images for (part, _), images in found.items() if part != "ground_truth"]
+    return [(path, masks.get(path)) for images in parts for path in images]
 
 
 def _list_images(base: Path, ignore: Sequence[str]) -> dict[tuple[str, str], list[Path]]:
-    """Image files by part and defect, sorted. ValueError names every file that is no image."""
+    """Image files by part and defect, in their order. ValueError names all that are no images."""
 
     def entries(folder):
         for path in sorted(folder.iterdir()) if folder.is_dir() else []:
@@ -116,12 +114,11 @@ def _list_images(base: Path, ignore: Sequence[str]) -> dict[tuple[str, str], lis
             if not ignored and not is_hidden(path.name):
                 yield path
 
-    if unused := [path.name for path in entries(base / "train") if path.name != "good"]:
-        print(f"note: {base}/train: only good is used, not {', '.join(unused)}", file=sys.stderr)
     found, stray = {}, []
     for part in ("train", *HELD_OUT, "ground_truth"):
         for folder in entries(base / part):
             if part == "train" and folder.name != "good":
+                print(f"note: {folder}: not used; only train/good is", file=sys.stderr)
                 continue
             images = found[part, folder.name] = []
             for path in entries(folder) if folder.is_dir() else [folder]:
@@ -168,13 +165,6 @@ def _masks(masks: list[Path], images: list[Path], base: Path) -> dict[Path, Path
             )
         found[owners[0]] = mask
     return found
-
-
-def _check_fits(images: int, category: str, dataset) -> None:
-    """MemoryError if so many images, once decoded, will not fit: arrays, and their grey copy."""
-    size, grey = dataset.image_size, 8
-    needed = images * size**2 * (2 * dataset.channels + 1 + grey)
-    check_memory(needed, f"{category}: {images} images of {size}x{size} pixels")
 
 
 def _row(path: Path, mask_path: Path | None, base: Path, dataset) -> dict:

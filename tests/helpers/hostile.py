@@ -661,7 +661,7 @@ def changed(key, value):
 
 RENAME = (
     "'{}': a name is a letter and up to 63 letters, digits or _, and no word such as NA or yes; "
-    "rename the folder, for example to {}"
+    "rename it (for a category, the folder too), for example to {}"
 )
 # key, YAML text, what the message shows of it
 WRONG = [
@@ -741,7 +741,7 @@ WRONG = [
     ("students", "{}", "{}"),
     ("claims.smallest", "-0.5", "-0.5"),
     ("claims.resamples", "5", "5"),
-    ("baseline.levels", "[[2, 4]]", "1 to 3"),
+    ("baseline.levels", "[[2, 4]]", "4"),
     ("baseline.levels", "[[3], [3]]", "twice"),
     ("calibration.alpha", "[0.0]", "0.0"),
     ("calibration.alpha", "[1.0]", "1.0"),

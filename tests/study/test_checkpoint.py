@@ -235,7 +235,7 @@ def test_a_full_disk_lets_training_go_on(train, folder, monkeypatch, capsys):
     monkeypatch.setattr(Path, "write_bytes", full_disk)
     assert same(train(), whole) and train.steps == STEPS and left(folder) == []
     said = capsys.readouterr().err
-    assert said.count("no checkpoint written: ") == STEPS and "No space left" in said
+    assert said.count("no checkpoint written: ") == STEPS and "no space left" in said
 
 
 def test_a_folder_that_cannot_be_made_lets_training_go_on(train, folder, monkeypatch, capsys):
@@ -339,5 +339,5 @@ def test_all_code_that_trains_is_counted():
         fingerprint(1)
     counted = sources.modules(*asked.call_args.args)
     student = {path for path in sources.used("student") if not path.endswith("__init__.py")}
-    student -= {"study/files.py", "study/trained.py"}  # they save what was trained
+    student.remove("study/trained.py")  # it saves what was trained
     assert {path for path in counted if not path.endswith("__init__.py")} == student

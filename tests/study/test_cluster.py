@@ -6,7 +6,7 @@ from typing import NamedTuple
 import pytest
 from test_grid import PARAMS
 
-from study import cluster, grid
+from study import cluster, grid, params
 
 JOB = {"source": "/nowhere", "commit": "0123456789abcdef", "remote": "s3://store", "lock": ""}
 JOB |= {"id": "id"}
@@ -41,15 +41,15 @@ class Client:
     """Takes what is submitted, and ends it in the order of its names."""
 
     def __init__(self, threads, failing=()):
-        self.threads, self.failing, self.taken = threads, failing, {}
+        self.threads, self.failing, self.taken, self.ends = threads, failing, {}, []
 
     def nthreads(self):
         return {"worker": self.threads}
 
-    def submit(self, function, chain, job, before, key, retries):
+    def submit(self, function, chain, job, key, retries):
         assert function is cluster.place and job is JOB and retries == cluster.RETRIES
         assert key not in self.taken
-        self.taken[key] = (chain, list(before))
+        self.taken[key] = (chain, [*self.ends])
         return Future(key, tuple(chain), key in self.failing)
 
 
@@ -62,43 +62,35 @@ class Future(NamedTuple):
         return RuntimeError("a worker's fault") if self.fails else None
 
     def result(self):
-        return {"failed": [], "chain": list(self.chain)}
+        return {"failed": []}
 
 
 @pytest.mark.parametrize("threads", [0, 1, 3])
 def test_every_training_runs_once_and_maps_follow_their_category(threads, monkeypatch):
-    client, most, known = Client(threads), [], {}
+    client, most = Client(threads), []
     monkeypatch.setattr(cluster, "ended", lambda open: most.append(len(open)) or {min(open)})
-    ends = [chain for chain, _ in cluster.run(client, PARAMS, JOB)]
+    for chain, _ in cluster.run(client, PARAMS, JOB):
+        client.ends.append(chain)
     assert max(most) == max(1, threads)
     chains = [chain for chain, _ in client.taken.values()]
-    assert [c for c in chains if not c[0].startswith("maps@")] == grid.longest_first(PARAMS)
-    assert sorted(ends) == sorted(chains)
-    for place, (chain, before) in enumerate(client.taken.values()):
-        known[chain[0]] = place
+    assert [c for c in chains if not c[0].startswith("maps@")] == grid.chains(PARAMS)
+    assert sorted(client.ends) == sorted(chains)
+    for chain, ended in client.taken.values():
         if chain[0].startswith("maps@"):
             category = chain[0].partition("@")[2]
-            trained = [c for c in grid.longest_first(PARAMS) if f"@{category}-" in c[0]]
-            assert sorted(report["chain"] for report in before) == sorted(trained)
-        else:
-            assert not before
-    assert {f"maps@{category}" for category in PARAMS.categories} <= {*known}
+            assert all(c in ended for c in grid.chains(PARAMS) if f"@{category}-" in c[0])
+    assert {f"maps@{category}" for category in PARAMS.categories} <= {c[0] for c in chains}
 
 
-def test_maps_learn_of_a_chain_that_no_worker_could_run(monkeypatch):
+def test_maps_do_not_run_without_their_networks(monkeypatch):
     monkeypatch.setattr(cluster, "ended", lambda open: {*open})
-    chain = grid.longest_first(PARAMS)[0]
-    client = Client(2, failing={f"student-{cluster.label(chain)}-{JOB['id']}"})
-    assert len([*cluster.run(client, PARAMS, JOB)]) == len(client.taken)
-    told = [before for c, before in client.taken.values() if c[0].startswith("maps@")]
-    assert sum({"failed": chain} in before for before in told) == 1
-
-
-def test_maps_do_not_run_without_their_networks():
-    before = [{"failed": []}, {"failed": STAGES[:1]}]
-    report = cluster.place(["maps@bottle"], JOB, before)
-    assert report["failed"] == ["maps@bottle"]
-    assert report["faults"] == ["maps@bottle: not run, because student@bottle-plain-0 failed"]
+    chain = grid.chains(PARAMS)[0]
+    client, category = Client(2, failing={f"{chain[0]}-{JOB['id']}"}), PARAMS.categories[0]
+    reports = {ended[0]: report for ended, report in cluster.run(client, PARAMS, JOB)}
+    assert reports[chain[0]]["faults"] == [f"{chain[0]}: a worker's fault"]
+    (fault,) = reports.pop(f"maps@{category}")["faults"]
+    assert fault == f"maps@{category}: not run, because {chain[0]} failed"
+    assert {*reports} == {taken[0] for taken, _ in client.taken.values()}
 
 
 def test_a_clone_links_what_the_submitter_has_and_shares_checkpoints(clone, tmp_path):
@@ -143,7 +135,8 @@ def test_a_report_names_the_failure_and_holds_its_notebook_and_all_times(clone, 
     assert report["notebooks"] == {evidence.relative_to(clone).as_posix(): "a traceback"}
     pull, push = (*grid.DVC, "pull", "check"), (*grid.DVC, "push", "--run-cache")
     assert asked == [pull, tuple(grid.command(STAGES)), push]
-    cluster.keep(report | {"timings": ["student.ipynb,student bottle-plain-0,now,1.0"]})
+    report |= {"timings": ["student.ipynb,student bottle-plain-0,now,1.0"]}
+    assert cluster.gather([(STAGES, report)], 1) == [fault]
     text = (clone / "logs/timings.csv").read_text()
     assert text == "notebook,item,start,seconds\nstudent.ipynb,student bottle-plain-0,now,1.0\n"
 
@@ -168,5 +161,5 @@ def test_dvc_lock_is_cut_to_some_stages(clone):
 def test_the_kinds_of_stages_are_those_of_the_grid():
     kinds = {stage.partition("@")[0] for chain in grid.chains(PARAMS) for stage in chain}
     assert kinds | {"maps"} == cluster.PLACED
-    stages = cluster.YAML(typ="safe").load(grid.ROOT / "dvc.yaml")["stages"]
+    stages = cluster.YAML(typ="safe").load(params.ROOT / "dvc.yaml")["stages"]
     assert stages.keys() > cluster.INPUTS | cluster.PLACED

@@ -43,8 +43,3 @@ def test_images_need_not_be_square():
     for kind in KINDS:
         _, mask = draw_defect(np.full((40, 90, 3), 200, np.uint8), kind, np.random.default_rng(0))
         assert mask.shape == (40, 90)
-
-
-def test_unknown_kind_is_named():
-    with pytest.raises(ValueError, match=r"'dent'.*crack, inactive, finger, spot"):
-        draw_defect(np.zeros((8, 8, 1), np.uint8), "dent", np.random.default_rng(0))

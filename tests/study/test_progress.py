@@ -75,35 +75,32 @@ def test_a_terminal_has_one_line_for_the_steps_of_all_items(monkeypatch):
     assert len(screen.getvalue().rpartition("\r\x1b[K")[2]) == 29
 
 
-def test_time_left_of_the_study():
-    past = [
-        ("student.ipynb", "student a-full-0", 60.0),
-        ("segmentation.ipynb", "segmentation x", 30.0),
-    ]
+@pytest.fixture
+def clock(monkeypatch):
+    """`clock.now`: what the monotonic clock says."""
+    clock = types.SimpleNamespace(now=0)
+    monkeypatch.setattr(progress.time, "monotonic", lambda: clock.now)
+    return clock
+
+
+def test_the_time_left_of_the_study_follows_dvc_s_lines(clock, capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr(progress, "LOGS", tmp_path / "logs")
+    progress.log_times(tmp_path, ["student.ipynb,student a-full-0,then,60.0"])
+    progress.log_times(tmp_path, ["segmentation.ipynb,segmentation x,then,30.0"])
     stages = ["student@a-full-0", "student@b-full-0", "heads@a-distance-0"]
-    study = Study(stages, past, jobs=2)
-    assert study.left(0) == (60 + 60 + 30) / 2
-    study.begins("student@a-full-0", 0)
-    assert study.left(20) == (40 + 60 + 30) / 2
-    study.ends("student@a-full-0", 40)
-    study.ends("heads@a-distance-0", 40)  # skipped: it never began
-    assert study.left(40) == 40 / 2  # the last student took 40 s
-    assert Study(["pro@a"], past, 1).left(0) is None
-
-
-def test_the_grid_reads_dvc_s_lines(capsys, monkeypatch):
-    from study import grid
-
-    clock = iter(range(0, 1000, 10))
-    monkeypatch.setattr(grid.time, "monotonic", lambda: next(clock))
-    watch = grid.Watch(["student@a", "student@b"], [("student.ipynb", "student z", 90.0)], 1)
-    running = watch.line("Running stage 'student@a':\n", None)
-    assert running == "student@a"
-    running = watch.line("student a | student full step 1/2, loss 3.0\n", running)
-    assert watch.line("Stage 'student@b' didn't change, skipping\n", running) is None
-    said = capsys.readouterr().err
-    assert "student a | student full step 1/2, loss 3.0; whole study" in said
-    assert watch.study.left(0) == 0
+    study = Study(stages, jobs=2)
+    assert study.left() == (60 + 60 + 30) / 2
+    running = study.line("Running stage 'student@a-full-0':\n", None)
+    clock.now = 20
+    assert running == "student@a-full-0" and study.left() == (40 + 60 + 30) / 2
+    assert study.line("student a | full step 1/2, loss 3.0\n", running) == running
+    assert "student a | full step 1/2, loss 3.0; whole study 65 s left" in capsys.readouterr().err
+    clock.now = 40
+    assert study.line("Stage 'heads@a-distance-0' didn't change, skipping\n", running) is None
+    assert study.left() == 40 / 2  # the last student took 40 s
+    study.ends(study.line("Running stage 'student@b-full-0':\n", None))
+    assert study.left() == 0
+    assert Study(["pro@a"], 1).left() is None
 
 
 def test_live_curves_are_off_unless_asked_for_and_need_their_package(monkeypatch, tmp_path):
