@@ -98,7 +98,7 @@ class Checkpoint:
 class Keeper(training.Keeper):
     """Resumes an interrupted training, saves it, and shows its progress.
 
-    name: of the network, in messages. The other arguments decide the result, so their hash names
+    name: the network's name in messages. The other arguments decide the result, so their hash names
     the checkpoint. student: the frozen student of phase 2.
     """
 

@@ -80,8 +80,8 @@ def work(chain, job):
     """In the clone: run a chain, then push what it finished, even if an item failed.
 
     Returns {"failed": stages, "faults": what they said, "notebooks": {path: text} with their
-    tracebacks, "timings": lines of logs/timings.csv}. Raises RuntimeError where no item failed, but
-    DVC or the remote.
+    tracebacks, "timings": lines of logs/timings.csv}. Raises RuntimeError if DVC or the remote
+    failed and no item did.
     """
     if not (ROOT / ".dvc/config.local").exists():
         prepare(job)
@@ -126,12 +126,12 @@ def prepare(job):
             ours.symlink_to(theirs.resolve())
     (ROOT / ".dvc/config.local").write_text(  # last: it marks the clone as ready
         f"[core]\n    remote = cluster\n['remote \"cluster\"']\n    url = {job['remote']}\n"
-        "    verify = true\n"  # DVC hashes what it pulls, and takes no half object
+        "    verify = true\n"  # DVC hashes what it pulls and refuses incomplete objects
     )
 
 
 def shown(*arguments):
-    """Run python and pass its output on to stderr: (exit status, output). It dies with us."""
+    """Run python and copy its output to stderr: (exit status, output). It ends with us."""
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     command, said = [sys.executable, *arguments], []
     with subprocess.Popen(
@@ -201,7 +201,7 @@ def lock_of(kept):
 
 
 def label(chain):
-    """`bottle-full` of student@bottle-full-0 and what follows; `bottle-maps` of maps@bottle."""
+    """`bottle-full` for the chain of student@bottle-full-0, `bottle-maps` for maps@bottle."""
     kind, _, item = chain[0].partition("@")
     return f"{item}-maps" if kind == "maps" else item.rpartition("-")[0]
 
@@ -228,7 +228,7 @@ def run(client, settings, job):
         for _ in range(max(1, sum(client.nthreads().values())) - len(running)):
             if waiting:
                 chain = waiting.pop(0)
-                # The same key again is the same task: nothing is placed twice at a time.
+                # To Dask, the same key is the same task, so no chain runs twice at the same time.
                 key = f"{chain[0]}-{job['id']}"
                 running[client.submit(place, chain, job, key=key, retries=RETRIES)] = chain
         for future in ended(running):
@@ -299,7 +299,7 @@ def main(arguments):
         sys.exit(f"error: {error}")
     if wrong:
         print("", *wrong, "", sep="\n", file=sys.stderr)
-        print("Mend it, commit and submit again: what is finished does not run again.")
+        print("Fix the cause, commit and submit again. Finished items do not run again.")
     return bool(wrong)
 
 

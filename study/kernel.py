@@ -1,4 +1,4 @@
-"""A notebook's kernel: this interpreter, the code beside the notebook, no setting of the user.
+"""A notebook's kernel uses this interpreter and the code beside the notebook, and no user settings.
 
 `execute` is the runner's side. The file itself, run as a script, is the kernel.
 """
@@ -115,7 +115,7 @@ def execute(notebook, output, parameters, root, progress):
 
 
 def _cause(pattern, said):
-    """The last line with the pattern of what the kernel's process said, or else a likely cause."""
+    """The last line of the kernel's output that matches the pattern, or `otherwise`."""
     text = said.read_text("utf-8", "replace") if said.exists() else ""
     return (re.findall(pattern, text, re.MULTILINE) or ["killed, or out of memory"])[-1].strip()
 

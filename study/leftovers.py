@@ -4,7 +4,7 @@
 
 A stage that depends on a folder that other stages fill runs this first. DVC hashes the folder after
 the stage, so dvc.lock is the same on a machine with leftovers and in a fresh clone. DVC's cache
-keeps trained networks: whoever declares them again gets them back.
+keeps trained networks: declare them again to get them back.
 """
 
 import shutil

@@ -1,4 +1,4 @@
-"""Run one notebook through papermill and leave a file whose bytes depend on its results only.
+"""Run one notebook through papermill and write a file whose bytes depend on its results only.
 
     python -m study.notebook NOTEBOOK OUTPUT ['name: value' ...]
 
@@ -71,14 +71,14 @@ def run(notebook, output, parameters):
 
 
 def _finish(notebook, output, parameters, item, evidence):
-    """`run`, once nobody else is at it."""
+    """The rest of `run`, under the item's lock."""
     started, clock = datetime.now(UTC).isoformat("T", "seconds"), time.monotonic()
     before = _inputs(notebook) | _listed(notebook)
     _refuse_changes(
         item, notebook, before, "since the stage `sources` listed it: run `dvc repro sources` first"
     )
     try:
-        os.environ["STUDY_ITEM"] = item  # whose checkpoints are whose
+        os.environ["STUDY_ITEM"] = item  # names the folder of its checkpoints
         progress = Progress(item, Display())
         executed = kernel.execute(notebook, evidence, parameters, ROOT, progress)
     except NotebookError as error:
@@ -88,8 +88,8 @@ def _finish(notebook, output, parameters, item, evidence):
         ) from error
     _refuse_changes(
         item, notebook, before,
-        "while it ran, and DVC would take the result for one of other content; run it again: a "
-        "training goes on from its last checkpoint unless the change is about it",
+        "while it ran, so DVC would record the result for other inputs; run it again: a training "
+        "resumes from its last checkpoint unless the change affects it",
     )  # fmt: skip
     with whole(output) as unfinished:
         unfinished.write_text(nbformat.writes(_tidied(executed)) + "\n", encoding="utf-8")
@@ -117,7 +117,7 @@ def _inputs(notebook):
 
 
 def _listed(notebook):
-    """The modules as the stage `sources` found them: DVC goes by these, whatever runs now."""
+    """The modules as the stage `sources` found them: DVC compares these, not the code of now."""
     path = ROOT / "results" / "sources" / notebook.stem
     return dict(map(str.split, path.read_text("utf-8").splitlines())) if STAGE else {}
 
@@ -130,15 +130,15 @@ def _refuse_changes(item, notebook, before, when):
 
 
 def _check_parameters(notebook, parameters):
-    """Refuse what is no notebook, and a name that its cell tagged `parameters` lacks."""
+    """Refuse a file that is not a notebook, and a name that its cell tagged `parameters` lacks."""
     name = notebook.relative_to(ROOT)
     try:
         nbformat.validate(content := nbformat.read(notebook, as_version=4))
     except OSError:
         raise
-    except Exception as error:  # what is no notebook can raise almost anything inside nbformat
+    except Exception as error:  # nbformat can raise almost anything for such a file
         reason = " ".join(str(error).split())[:80]
-        raise ValueError(f"{name} is no notebook ({reason}); get it again from git") from None
+        raise ValueError(f"{name} is not a notebook ({reason}); get it again from git") from None
     cells = [cell for cell in content.cells if "parameters" in cell.metadata.get("tags", [])]
     known = {found.name for cell in cells[:1] for found in PythonTranslator.inspect(cell)}
     if unknown := sorted(set(parameters) - known):

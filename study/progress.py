@@ -39,7 +39,7 @@ class Steps:
         speed = (step - self.first) * self.batch_size / taken
         left = (self.steps - step) * self.batch_size / speed
         line = f"{self.name} step {step}/{self.steps}, loss {loss:.4f}, {speed:.0f} images/s"
-        updates = "STUDY_ITEM" not in os.environ and step < self.steps  # by hand, in JupyterLab
+        updates = "STUDY_ITEM" not in os.environ and step < self.steps  # in JupyterLab
         end = "\r" if updates else "\n"
         print(f"{line}, {duration(left)} left", end=end, file=sys.stderr, flush=True)
         if self.writer:

@@ -1,6 +1,6 @@
 """What params.yaml may hold: a field is a key, with the type and range that pydantic checks.
 
-`Params` is the whole file. What one key asks of another is checked at its end. A field with a
+`Params` is the whole file; its validator checks the rules about several keys. A field with a
 default may be left out: the default is the method of the paper.
 """
 
@@ -229,7 +229,10 @@ class Params:
         if (textures := self.textures).source == "folder" and not (ROOT / textures.root).is_dir():
             raise ValueError(f"textures.root: there is no folder {textures.root!r}{GET}")
         if not (ROOT / textures.root).exists():  # DVC watches it in any case
-            raise ValueError(f"textures.root: there is no {textures.root!r}; use requirements.txt")
+            raise ValueError(
+                f"textures.root: there is no {textures.root!r}; with source skimage, "
+                "write requirements.txt"
+            )
         if self.headline not in self.students:
             raise ValueError(f"headline: {self.headline!r} is not one of the students")
         if taken := {"method", *self.students} & self.heads.keys():

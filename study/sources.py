@@ -111,7 +111,7 @@ def used(name):
         cells = json.loads(path.read_text("utf-8"))["cells"]
         texts = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
     except (ValueError, KeyError, TypeError):
-        raise ValueError(f"{where} is no notebook; get it again from git") from None
+        raise ValueError(f"{where} is not a notebook; get it again from git") from None
     return modules("\n".join(texts), where, left_out)
 
 

@@ -13,7 +13,7 @@ from study.files import whole
 
 
 def save(folder, network, settings, history):
-    """Leave weights.pt (state dict, device, and the settings that rebuild it) and history.csv."""
+    """Write history.csv and weights.pt: state dict, device, and the settings to rebuild it."""
     content = io.BytesIO()  # torch itself would not say why a write failed
     state = {"settings": settings, "state": network.state_dict(), "device": device_name()}
     torch.save(state, content)
@@ -25,7 +25,7 @@ def save(folder, network, settings, history):
 
 
 def load(folder, build):
-    """Rebuild what `save` left, as `build(**settings)`, on the training device in eval mode.
+    """Rebuild what `save` wrote, as `build(**settings)`, on the training device in eval mode.
 
     `trained_on` of the network names the device that trained it.
     """
@@ -37,7 +37,7 @@ def load(folder, build):
 
 
 def load_segmentation(folder, settings):
-    """What gives the map of a trained segmentation network with these settings."""
+    """The module that gives the map of a trained segmentation network with these settings."""
     return equality.reader(load(folder, SegmentationNetwork), settings)
 
 

@@ -19,7 +19,7 @@ OVERSAMPLING = 4  # sub-pixels per side that give polygons antialiased borders
 
 
 def draw_on(rows: list[dict], category: str) -> list[dict]:
-    """A copy with a drawn defect of every held-out good image; rows are
+    """A copy of every held-out good image, with a drawn defect; rows are
     `study.data.category.entry`s.
 
     The kinds take turns within each split. The draws depend on the category's name alone.

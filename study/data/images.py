@@ -17,7 +17,7 @@ from study.params import ROOT
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 CONVERTIBLE = (".webp", ".gif", ".avif", ".heic", ".heif", ".jp2", ".jxl")  # images, not read here
 SYSTEM_FILES = ("thumbs.db", "desktop.ini")  # what file managers leave behind, beside dot files
-ORIENTATION = 0x0112  # a tag; Pillow 13 turns a TIFF that has it twice
+ORIENTATION = 0x0112  # an EXIF tag; Pillow 13 rotates a TIFF with this tag twice
 
 
 def is_hidden(name: str) -> bool:
@@ -108,7 +108,7 @@ def _decode(file: Path | BinaryIO) -> Image.Image:
             image = _eight_bit(image)
         if image.mode in ("P", "PA"):  # Pillow asks for this detour with transparent palettes
             image = image.convert("RGBA")
-        if image.mode == "LAB":  # which Pillow shows in no other mode
+        if image.mode == "LAB":  # Pillow does not convert it
             raise ValueError("colours as LAB; save RGB")
         return image
     except Exception as error:  # a broken file can raise almost anything inside the decoders

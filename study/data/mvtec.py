@@ -73,7 +73,7 @@ def load_category(dataset, category: str) -> Category:
     _check_black(base, pairs, rows)
     benchmark = "mvtec" if "mvtec" in root.name.lower() else root.name
     notes = notes or about_masks(rows, size)
-    if benchmark == "mvtec" or dataset.strict:  # a `tile` of other images is no MVTec AD's
+    if benchmark == "mvtec" or dataset.strict:  # a `tile` of another data set is not MVTec AD's
         notes = _compare_counts(base, rows, dataset) + notes
     notes += _calibrate(rows, category, dataset.calibration)
     if dataset.drawn_defects:
@@ -139,7 +139,9 @@ def _check_name(path: Path) -> None:
     """Refuse line breaks and bytes that are not UTF-8: they would break tables hours later."""
     name = f"{path.parent.name}{path.name}"
     if any(unicodedata.category(sign) in ("Cc", "Cs") for sign in name):
-        raise ValueError(f"{str(path)!r}: a name with characters that no table holds; rename it")
+        raise ValueError(
+            f"{str(path)!r}: its name has characters that would break tables; rename it"
+        )
 
 
 def _masks(masks: list[Path], images: list[Path], base: Path) -> dict[Path, Path]:
@@ -150,7 +152,7 @@ def _masks(masks: list[Path], images: list[Path], base: Path) -> dict[Path, Path
         owners = [path for path in images if path.stem in stems]
         if len(owners) > 1:
             both = " and ".join(str(path.relative_to(base)) for path in owners[:2])
-            raise ValueError(f"{mask}: fits {both}; rename one of them, and its mask alike")
+            raise ValueError(f"{mask}: fits {both}; rename one of them and its mask alike")
         if not owners:
             where = " or ".join(f"{split}/{mask.parent.name}" for split in HELD_OUT)
             raise ValueError(
@@ -239,11 +241,11 @@ def _calibrate(rows: list[dict], category: str, share: float) -> list[str]:
             f"dataset.calibration {share}: {held_out} of {len(train)} images of {category}/train/"
             f"good held out; at least {FEWEST} are needed, and one must be left to train on"
         )
-    # The name decides, too: categories with as many images are drawn independently.
+    # The seed depends on the name, so categories with equally many images are drawn independently.
     random = np.random.default_rng(zlib.crc32(category.encode()))
     for index in random.permutation(len(train))[:held_out]:
         train[index]["splits"] = "validation"
-    return [f"{held_out} of {len(train)} images of train/good are held out: they calibrate."]
+    return [f"{held_out} of {len(train)} images of train/good are held out for calibration."]
 
 
 def listed(names: list[str], count: int = 20) -> str:

@@ -47,7 +47,7 @@ def load_textures(textures, image_size: int, channels: int) -> np.ndarray:
 
 
 def find_images(root: Path) -> list[Path]:
-    """Images at any depth below `root`, sorted, without hidden ones; prints how many are not.
+    """Images at any depth below `root`, sorted, without hidden ones; prints the number of others.
 
     Raises FileNotFoundError, and ValueError for a link out of `root` or anything but a file.
     """

@@ -365,7 +365,7 @@ def masks():
                  "a second mask of 000.png, beside 000_mask.png; merge them, .*", "000_mask.tif"),
         Case("masks", "of two images of one stem", image("000.bmp", grey(200)),
              other.format("scratch/000_mask.png: fits test/scratch/000.bmp and "
-                          "test/scratch/000.png; rename one of them, and its mask alike")),
+                          "test/scratch/000.png; rename one of them and its mask alike")),
         Case("masks", "of an unknown defect", picture("ground_truth/dent/000_mask.png"),
              other.format("dent/000_mask.png: no image in validation/dent or test/dent .*")),
         Case("masks", "of a good image", picture("ground_truth/good/000.png", grey(255)),
@@ -386,7 +386,7 @@ def named(words, name, gets):
 
 
 def names():
-    broken = r"'toys/nut/test/{}': a name with characters that no table holds; rename it"
+    broken = r"'toys/nut/test/{}': its name has characters that would break tables; rename it"
     kept = ("  a b .png", "Schraube ß 螺丝 🔩.png", "-rf.png", "a'\",;$(touch ran)|.png")
     words = ("spaces", "Unicode", "leading dash", "signs of shells and tables")
     return [
@@ -854,7 +854,7 @@ def cells(parameters, tag="parameters"):
 
 
 def notebooks():
-    none, usual = r"a\.ipynb is no notebook \(.*\); get it again from git", cells("seed = 0")
+    none, usual = r"a\.ipynb is not a notebook \(.*\); get it again from git", cells("seed = 0")
     text_ = nbformat.writes(nbformat.v4.new_notebook(cells=usual))
     untagged = r"a\.ipynb has no parameter seed; its cell tagged 'parameters' sets nothing"
     no_pair = "'{}' is not a parameter; write 'name: value'"

@@ -184,7 +184,7 @@ def test_a_share_of_the_training_images_calibrates(root):
     assert held_out.sum() == 10 and len(nut.training_images()) == 30
     assert not nut.labels[held_out].any() and (nut.splits == again.splits).all()
     assert all(name.startswith("train/good/") for name in nut.names[held_out])
-    assert "10 of 40 images of train/good are held out: they calibrate." in nut.notes
+    assert "10 of 40 images of train/good are held out for calibration." in nut.notes
     put(root / "nut/validation/good/000.png")
     nut = load_category(source, "nut")
     assert len(nut.training_images()) == 40

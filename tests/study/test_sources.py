@@ -134,7 +134,7 @@ def test_what_cannot_be_followed_is_refused(text, message):
 def test_a_broken_notebook_is_named(root):
     (root / "notebooks").mkdir()
     (root / "notebooks/mine.ipynb").write_text("{}")
-    with pytest.raises(ValueError, match=r"notebooks/mine\.ipynb is no notebook"):
+    with pytest.raises(ValueError, match=r"notebooks/mine\.ipynb is not a notebook"):
         used("mine")
 
 
