@@ -76,15 +76,14 @@ def headline(tables, answers):
 
     None where the method has no rows on real defects.
     """
-    found = claims.reached(tables, (tables.student, "segmentation"))
-    if not found:
+    if (found := claims.reached(tables)) is None:
         return None
     baseline = [one for claim in answers if claim["key"] == "baseline" for one in claim["first"]]
     return {
         "verdict": claims.overall(answers),
         "name": upper(method_name(tables.student)),
-        "level": level(found[0], found[2]),
-        "interval": found[2] is not None,
+        "level": level(*found),
+        "interval": found[1] is not None,
         "baseline": next((one for one in baseline if one.metric == "image_auroc"), None),
     }
 
@@ -155,7 +154,7 @@ class Site:
 
     def __init__(self, settings, target):
         self.settings, self.target = settings, target
-        self.tables, self.missed, self.notes = ablations.load_tables(settings), [], []
+        self.tables, self.missed, self.notes = ablations.collect(settings), [], []
         self.notebooks = list(notebooks(results.rendered(settings.study), settings.categories))
         if not (public := paper.quotes(self.tables.test.benchmark)):
             self.notebooks = [one for one in self.notebooks if not one[0].startswith(ABOUT_PAPER)]

@@ -1,6 +1,7 @@
 """Tables of a study, from what the stages evaluation and baseline left."""
 
 import hashlib
+from itertools import product
 from typing import NamedTuple
 
 import pandas as pd
@@ -12,8 +13,6 @@ from study.scoring.scores import load_draws
 from study.tables import claims
 from study.tables.format import spread
 from study.tables.paper import paper_table4, quotes, real, together
-
-FILES = ("ablations", "validation", "baseline")  # .csv of each frame of `Tables`
 
 
 class Tables(NamedTuple):
@@ -34,7 +33,7 @@ class Tables(NamedTuple):
     @property
     def tested(self):
         """Test rows of the networks and of the rivals."""
-        return together(self.test, test_rows(self.baseline))
+        return together(self.test, self.baseline[self.baseline.split == "test"])
 
     def only(self, category):
         """The rows of one category."""
@@ -52,16 +51,10 @@ def collect(settings):
     test, validation = (frame[frame.split == split] for split in ("test", "validation"))
     rivals = together(read("baseline"), read("calibration"))
     rows = (test.drop(columns="split"), validation.drop(columns="split"), rivals)
-    return Tables(*rows, draws(settings), settings.headline)
-
-
-def draws(settings):
-    """Resampled figures of all rows of the declared categories."""
-    found = {}
-    for stage in ("evaluation", "baseline", "calibration"):
-        for name in settings.categories:
-            found |= load_draws(results.draws(stage, name))
-    return found
+    draws = {}
+    for stage, name in product(("evaluation", "baseline", "calibration"), settings.categories):
+        draws |= load_draws(results.draws(stage, name))
+    return Tables(*rows, draws, settings.headline)
 
 
 def save_tables(tables, folder, smallest):
@@ -69,9 +62,9 @@ def save_tables(tables, folder, smallest):
 
     Removes run.md if it tells of other tables.
     """
-    frames = dict(zip(FILES, tables, strict=False))
-    frames["claims"] = claims.numbers(claims.answers(tables, smallest))
-    for name, frame in frames.items():
+    found = claims.numbers(claims.answers(tables, smallest))
+    names = ("ablations", "validation", "baseline", "claims")
+    for name, frame in zip(names, (*tables[:3], found), strict=True):
         with whole(folder / f"{name}.csv") as path:
             frame.to_csv(path, index=False, float_format="%.6f")
     record = folder / "run.md"
@@ -79,21 +72,9 @@ def save_tables(tables, folder, smallest):
         record.unlink()
 
 
-def load_tables(settings, resampled=True):
-    """What `save_tables` left in the study's reports, with the resamples if they are needed."""
-    folder = results.reports(settings.study)
-    frames = (pd.read_csv(folder / f"{name}.csv") for name in FILES)
-    return Tables(*frames, draws(settings) if resampled else {}, settings.headline)
-
-
 def fingerprint(folder):
     """A hash of the test rows, by which run.md and the site know which run they tell of."""
     return hashlib.sha256((folder / "ablations.csv").read_bytes()).hexdigest()[:16]
-
-
-def test_rows(frame):
-    """Rows of the test split."""
-    return frame[frame.split == "test"]
 
 
 def measured(frame):

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from study.scoring import metrics, thresholds
-from study.tables import paper
+from study.tables import claims, paper
 from study.tables.format import counted, level, listed, method_name, over_seeds, spread, upper
 
 
@@ -114,21 +114,20 @@ def explore(view, seed, index):
     return said + (f"It scores above {listed(shares)} test images." if shares else "")
 
 
-def ablations(claims, reached, student):
+def ablations(tables, found):
     """The headline with its interval, then every claim's answer on the method itself.
 
-    claims: of `claims.answers`; reached: of `claims.reached` for the method, or None.
+    found: of `claims.answers`.
     """
     said = "**Answer.** No image AUROC on real defects was measured."
-    if reached:
-        mean, _, images = reached
-        where = " (95 % interval over test images)" if images else ""
+    if reached := claims.reached(tables):
+        where = " (95 % interval over test images)" if reached[1] else ""
         said = (
-            f"**Answer.** {upper(method_name(student))} reaches an image AUROC of "
-            f"{level(mean, images)} percent on real defects{where}."
+            f"**Answer.** {upper(method_name(tables.student))} reaches an image AUROC of "
+            f"{level(*reached)} percent on real defects{where}."
         )
     lines = []
-    for claim in claims:
+    for claim in found:
         lines.append(f"- {claim['question']} **{claim['verdict']}.**")
         lines += [f"    - {upper(one.figure)}. {one.sentence}" for one in claim["first"]]
     return "\n".join([said, "", *lines]) if lines else said

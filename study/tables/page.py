@@ -135,12 +135,12 @@ def text(params, tables, notebooks, details=()):
     figures = [f"![Hits, misses and false alarms: {name}](figures/{name}-outcomes.png)"
                for name in params.categories]  # fmt: skip
     found = list(claims.answers(tables, params.claims.smallest))
-    reached, pixels = claims.reached(tables, (tables.student, "segmentation")), pixel_table(tables)
+    pixels = pixel_table(tables)
     note = "" if tables.test.real_defects.all() else "; `_drawn`: drawn on good images, not real"
     blocks = [
         f"# Study `{params.study}`",
         protocol(params),
-        answers.ablations(found, reached, tables.student),
+        answers.ablations(tables, found),
         "Commit, parameters and wall time: `run.md`, once `make record` has written it.",
         "## Image AUROC on real defects (percent, mean ± standard deviation over seeds)",
         markdown(table4(tables)),

@@ -139,16 +139,12 @@ def test_collect_declared_categories_only(elsewhere):
         ablations.collect(settings("nut", "missing"))
 
 
-def test_saved_tables_come_back(tables):
+def test_saved_tables_hold_every_row(tables):
     folder = results.reports("toy")
     ablations.save_tables(tables, folder, 0.5)
-    back = ablations.load_tables(settings("nut", "bolt"))
-    for one, other in zip(tables[:3], back[:3], strict=True):
-        pd.testing.assert_frame_equal(
-            one.reset_index(drop=True), other, check_dtype=False, atol=1e-6
-        )
-    assert back.draws.keys() == tables.draws.keys() and back.student == "full"
-    assert ablations.load_tables(settings("nut", "bolt"), resampled=False).draws == {}
+    for one, name in zip(tables[:3], ("ablations", "validation", "baseline"), strict=True):
+        back = pd.read_csv(folder / f"{name}.csv")
+        pd.testing.assert_frame_equal(one.reset_index(drop=True), back, check_dtype=False)
     claims = pd.read_csv(folder / "claims.csv")
     row = claims[(claims.metric == "image_auroc") & (claims.comparison.str.startswith("with a"))]
     assert row.iloc[0][["points", "answer", "paper_points"]].tolist() == [1.0, "Yes", 0.9]
