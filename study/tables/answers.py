@@ -169,15 +169,16 @@ def paper_figures(test):
             "The paper's figures are for MVTec AD. This study measured nothing on MVTec AD, so "
             "there is nothing to compare."
         )
-    rows = paper.rows_of(test)
-    measured = paper.within(test)
-    close = int((measured == "yes").sum())
+    rows, whole = paper.rows_of(test), len(paper.CATEGORIES)
+    run, seeds = len(paper.categories_run(rows)), rows.seed.nunique()
+    said = [x for name in paper.NAMES for x in paper.against_paper(test, name)[paper.WITHIN]]
+    close, far = said.count("yes"), said.count("no")
     text = (
-        f"This study covers {paper.coverage(rows)}; the paper covers {len(paper.CATEGORIES)} "
-        "categories, 5 seeds. The paper gives a standard deviation for "
-        f"{counted(len(measured), 'figure')} measured here; {close} of these "
+        f"This study covers {run} of {whole} categories, {counted(seeds, 'seed')}; the paper "
+        f"covers {whole} categories, 5 seeds. The paper gives a standard deviation for "
+        f"{counted(close + far, 'figure')} measured here; {close} of these "
         f"{'lies' if close == 1 else 'lie'} within two standard deviations (+ 0.05 for rounding)."
     )
-    if rows.seed.nunique() == 1:
+    if seeds == 1:
         text += " With one seed there is no spread, so a figure outside may be bad luck."
     return text
