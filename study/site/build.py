@@ -115,20 +115,6 @@ def beyond():
     return [(question, Markup(markdown(answer))) for question, answer in pairs]
 
 
-def record(folder):
-    """(protocol, commit or None, run.md's text) of a study's folder of reports.
-
-    run.md counts only where it tells of this very run, by the hash of the test rows.
-    """
-    protocol = (folder / "README.md").read_text(encoding="utf-8").split("\n\n")[1]
-    path = folder / "run.md"
-    text = path.read_text(encoding="utf-8") if path.exists() else ""
-    found = re.search(r"commit `([0-9a-f]{7,40})`", text)
-    if found and ablations.fingerprint(folder) in text:
-        return protocol, found[1], text.partition("\n\n")[2]
-    return protocol, None, ""
-
-
 def parameter_blocks(text):
     """(key, lines) of each top-level key of a params file; comments go with what they precede."""
     blocks = re.split(r"^(?=\w+:)", text, flags=re.MULTILINE)
@@ -159,7 +145,8 @@ class Site:
         if not (public := paper.quotes(self.tables.test.benchmark)):
             self.notebooks = [one for one in self.notebooks if not one[0].startswith(ABOUT_PAPER)]
         self.reports = results.reports(settings.study)
-        protocol, commit, run = record(self.reports)
+        self.run, self.facts = evidence.run(self.reports)
+        protocol = (self.reports / "README.md").read_text(encoding="utf-8").split("\n\n")[1]
         self.templates = Environment(
             loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined,
             trim_blocks=True, lstrip_blocks=True,
@@ -170,8 +157,8 @@ class Site:
             "study": settings.study,
             "smoke": protocol.startswith(page.SMOKE),
             "protocol": protocol.removeprefix(page.SMOKE),
-            "commit": commit,
-            "provenance": evidence.provenance(self.reports, commit),
+            "commit": self.facts["commit"],
+            "provenance": evidence.provenance(self.reports, self.facts["commit"]),
             "categories": settings.categories,
             "seeds": settings.seeds,
             "student": settings.headline,
@@ -181,7 +168,6 @@ class Site:
             "guides": GUIDES if public else {},
             "beyond": beyond() if public else [],
         }
-        self.run, self.facts = run, evidence.run_facts(run)
 
     def write(self, name, template, /, **content):
         path = self.target / name
@@ -258,15 +244,16 @@ class Site:
 
     def index(self):
         tables, differing = self.tables, page.differences(results.ROOT)
-        beside, commit = (self.templates.globals[key] for key in ("quotes_paper", "commit"))
-        rows = (tables, self.settings.study, commit, self.reports, self.target / "data")
+        beside, study = self.templates.globals["quotes_paper"], self.settings.study
+        rows = (tables, study, self.facts["commit"], self.reports, self.target / "data")
+        evidence.downloads(*rows)
         self.write(
             "index.html", "index.html", **self.front(),
             scale=Markup(markdown(page.scale(differing))) if beside else "",
             differing=table(differing, "Settings that differ", "", words=str) if beside else None,
             drawn=not tables.test.real_defects.all(),
             notes=[f"{one}: {note}" for one, note in self.notes],
-            missed=self.missed, downloads=evidence.downloads(*rows), facts=self.facts,
+            missed=self.missed, downloads=evidence.DOWNLOADS, facts=self.facts,
         )  # fmt: skip
 
     def category(self, name):

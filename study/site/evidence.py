@@ -9,17 +9,37 @@ import pandas as pd
 from ruamel.yaml import YAML
 
 from study.params import ROOT
-from study.tables import paper
+from study.tables import ablations
+from study.tables.paper import together
 
 CHECKS = ROOT / "study" / "site" / "templates" / "checks.csv"
 CODE = ("lib", "study", "notebooks", "paper", "dvc.yaml")
-ABOUT = {  # of each table to download
-    "ablations": "test rows: a row for each category, student, map and seed",
-    "validation": "the same rows on validation",
-    "baseline": "the teacher alone, and the combination, both splits",
-    "claims": "every comparison with its intervals and answer",
-    "records": "all rows of the three tables above in one, with study, commit and split",
+DOWNLOADS = {
+    "ablations.csv": "test rows: a row for each category, student, map and seed",
+    "validation.csv": "the same rows on validation",
+    "baseline.csv": "the teacher alone, and the combination, both splits",
+    "claims.csv": "every comparison with its intervals and answer",
+    "records.csv": "all rows of the three tables above in one, with study, commit and split",
+    "scores.zip": "the score of every image by every student, map and seed",
 }
+FACTS = {  # of run.md
+    "commit": r"commit `([0-9a-f]{7,40})`",
+    "profile": r"parameters: `(\S+)`",
+    "minutes": r"Wall time, first stage to last: ([\d.]+) minutes",
+    "device": r"Device: ([^.]+)\.",
+}
+
+
+def run(folder):
+    """(text below the title of run.md, {fact: text or None}) of a study's folder of reports.
+
+    run.md counts only where it tells of this very run, by the hash of the test rows.
+    """
+    path = folder / "run.md"
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    text = text if ablations.fingerprint(folder) in text else ""
+    found = {key: re.search(pattern, text) for key, pattern in FACTS.items()}
+    return text.partition("\n\n")[2], {key: match and match[1] for key, match in found.items()}
 
 
 def code_commit():
@@ -55,17 +75,6 @@ def provenance(folder, commit):
     return said
 
 
-def run_facts(text):
-    """{profile, minutes, device} of the text of a run.md; None for what it does not tell."""
-    patterns = {
-        "profile": r"parameters: `(\S+)`",
-        "minutes": r"Wall time, first stage to last: ([\d.]+) minutes",
-        "device": r"Device: ([^.]+)\.",
-    }
-    found = {key: re.search(pattern, text) for key, pattern in patterns.items()}
-    return {key: match and match[1] for key, match in found.items()}
-
-
 def checks(facts, headline):
     """The claims that a command checks: claim, command, minutes, hardware, result.
 
@@ -78,35 +87,24 @@ def checks(facts, headline):
     return table.sort_index().set_index("claim")
 
 
-def citation(root=ROOT):
-    """{title, authors, venue, year, doi, url} of the paper, as CITATION.cff gives them."""
-    text = (root / "CITATION.cff").read_text(encoding="utf-8")
+def citation():
+    """The paper as CITATION.cff gives it, with its authors' names and its venue."""
+    text = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
     (paper,) = YAML(typ="safe", pure=True).load(text)["references"]
     names = [f"{one['given-names']} {one['family-names']}" for one in paper["authors"]]
-    known = {key: paper[key] for key in ("title", "year", "doi", "url")}
-    return known | {"authors": ", ".join(names), "venue": paper["conference"]["name"]}
-
-
-def records(tables, study, commit):
-    """All rows of test, validation and baseline in one flat table."""
-    frames = {"test": tables.test, "validation": tables.validation}
-    parts = [frame.assign(split=split) for split, frame in frames.items()]
-    flat = paper.together(*parts, tables.baseline).assign(study=study, commit=commit or "")
-    first = ["study", "commit", "split"]
-    return flat[first + [name for name in flat if name not in first]]
+    return paper | {"authors": ", ".join(names), "venue": paper["conference"]["name"]}
 
 
 def downloads(tables, study, commit, folder, target):
-    """Copy the tables of `folder` to `target`; [(file, what it holds)] for the page."""
+    """Write the files of DOWNLOADS to `target`; folder: the study's reports."""
     target.mkdir(parents=True, exist_ok=True)
-    for name in ("ablations", "validation", "baseline", "claims"):
-        shutil.copyfile(folder / f"{name}.csv", target / f"{name}.csv")
-    flat = records(tables, study, commit)
-    flat.to_csv(target / "records.csv", index=False, float_format="%.6f")
-    found = [(f"{name}.csv", about) for name, about in ABOUT.items()]
-    with zipfile.ZipFile(target / "scores.zip", "w", zipfile.ZIP_DEFLATED) as pack:
+    for name in DOWNLOADS.keys() - {"records.csv", "scores.zip"}:
+        shutil.copyfile(folder / name, target / name)
+    parts = tables.test.assign(split="test"), tables.validation.assign(split="validation")
+    flat = together(*parts, tables.baseline).assign(study=study, commit=commit or "")
+    flat = flat.set_index(["study", "commit", "split"])
+    flat.to_csv(target / "records.csv", float_format="%.6f")
+    with zipfile.ZipFile(target / "scores.zip", "w") as pack:
         for path in sorted((folder / "scores").glob("*.csv")):
             entry = zipfile.ZipInfo(path.name)  # of 1980: equal tables give equal bytes
-            entry.compress_type = zipfile.ZIP_DEFLATED
-            pack.writestr(entry, path.read_bytes())
-    return [*found, ("scores.zip", "the score of every image by every student, map and seed")]
+            pack.writestr(entry, path.read_bytes(), zipfile.ZIP_DEFLATED)

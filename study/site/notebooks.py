@@ -20,6 +20,7 @@ from bs4 import BeautifulSoup  # noqa: E402
 from latex2mathml import converter  # noqa: E402
 from nbconvert import HTMLExporter  # noqa: E402
 from nbconvert.filters import markdown2html  # noqa: E402
+from nbconvert.preprocessors import ClearOutputPreprocessor  # noqa: E402
 from PIL import Image  # noqa: E402
 
 PARSER = "html.parser"
@@ -66,10 +67,7 @@ def contents(body):
 
 def bare(path):
     """The notebook's JSON without outputs: it runs inside a clone, with the run's parameters."""
-    found = nbformat.read(path, as_version=4)
-    for cell in found.cells:
-        if cell.cell_type == "code":
-            cell.outputs, cell.execution_count = [], None
+    found, _ = ClearOutputPreprocessor().preprocess(nbformat.read(path, as_version=4), {})
     return nbformat.writes(found)
 
 

@@ -255,17 +255,6 @@ def test_every_parameter_is_printed_under_its_key(built):
     assert "\n".join(pre.get_text() for pre in page.find_all("pre")).split() == text.split()
 
 
-def test_a_record_of_another_run_is_not_quoted(tmp_path):
-    (tmp_path / "README.md").write_text("# Study\n\n400 steps.\n\nmore\n")
-    (tmp_path / "ablations.csv").write_text("a,b\n")
-    assert build.record(tmp_path) == ("400 steps.", None, "")
-    known = ablations.fingerprint(tmp_path)
-    (tmp_path / "run.md").write_text(f"# How\n\ncommit `{COMMIT}`, rows `{known}`\n")
-    assert build.record(tmp_path)[1] == COMMIT
-    (tmp_path / "ablations.csv").write_text("a,b\n1,2\n")
-    assert build.record(tmp_path) == ("400 steps.", None, "")
-
-
 def test_a_smoke_run_says_so_on_every_page(tmp_path):
     smoke = replace(TOY, study="toy_smoke")
     make_study(tmp_path, smoke)
