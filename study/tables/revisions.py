@@ -5,9 +5,9 @@ Read from params.yaml, dvc.lock and reports/<study>/ of the revision; nothing is
 
 import io
 import re
-from contextlib import closing
 from typing import NamedTuple
 
+import fsspec
 import pandas as pd
 import yaml
 from dvc.scm import Git, SCMError, resolve_rev
@@ -31,16 +31,16 @@ class Experiment(NamedTuple):
     stale: list  # keys of params.yaml whose value is not the one that the results were made with
 
 
-def resolve(name, root=ROOT):
-    """The commit that `name` stands for; None for the working tree, whose name is empty.
+def files(name, root=ROOT):
+    """The file system of a revision, or of the working tree, whose name is empty.
 
     Raises ValueError for a name that git and DVC do not know, or that several experiments have.
     """
     if not name:
-        return None
+        return fsspec.filesystem("dir", path=str(root), target_protocol="file")
     try:
-        with closing(Git(str(root))) as repository:
-            return resolve_rev(repository, name)
+        repository = Git(str(root))
+        return repository.get_fs(resolve_rev(repository, name))
     except SCMError as error:
         raise ValueError(
             f"no revision {name!r} ({error}): give a commit, branch, tag or the name of an "
@@ -48,14 +48,9 @@ def resolve(name, root=ROOT):
         ) from None
 
 
-def _read(commit, path, root):
-    """Text of a file in the commit, or in the working tree; None if it is not there."""
-    if commit:
-        with closing(Git(str(root))) as repository:
-            files = repository.get_fs(commit)
-            text = files.read_text(path, encoding="utf-8") if files.isfile(path) else None
-    else:
-        text = (root / path).read_text(encoding="utf-8") if (root / path).is_file() else None
+def _read(files, path):
+    """Text of a file; None if it is not there."""
+    text = files.read_text(path, encoding="utf-8") if files.isfile(path) else None
     if text and re.search("^<<<<<<< ", text, re.MULTILINE):
         raise ValueError(f"{path}: unresolved conflicts of a merge; resolve them first")
     return text
@@ -94,8 +89,8 @@ def _stale(lock, params, tree):
 
 def load(name, root=ROOT):
     """The experiment at a revision. Raises ValueError where it is unknown or has no results."""
-    commit, called = resolve(name, root), name or "working tree"
-    if not (text := _read(commit, "params.yaml", root)):
+    source, called = files(name, root), name or "working tree"
+    if not (text := _read(source, "params.yaml")):
         raise ValueError(f"{called}: there is no params.yaml")
     tree = _tree(text, f"{called}: params.yaml")
     if wrong := [key for key, kind in KEYS.items() if not isinstance(tree.get(key), kind)]:
@@ -103,22 +98,21 @@ def load(name, root=ROOT):
     folder, params = f"reports/{tree['study']}", flat(tree)
 
     def frame(path, read=pd.read_csv):
-        found = _read(commit, f"{folder}/{path}.csv", root)
+        found = _read(source, f"{folder}/{path}.csv")
         return read(io.StringIO(found)) if found else None
 
     def images(category):
         one, other = (frame(f"scores/{category}{of}", load_scores) for of in ("", "-baseline"))
-        if one is None or "drawn" not in one or other is None:  # older runs kept less
-            return one if one is not None and "drawn" in one else None
-        return one.join(other.drop(columns=FACTS))
+        if one is None or "drawn" not in one:  # older runs kept less
+            return None
+        return one if other is None else one.join(other.drop(columns=FACTS))
 
     if (test := frame("ablations")) is None:
         raise ValueError(f"{called}: no results, {folder}/ablations.csv is not there; {RUN}")
     baseline = frame("baseline")
     rivals = test[:0] if baseline is None else baseline[baseline.split == "test"]
-    scores = {category: images(category) for category in tree["categories"]}
-    scores = {category: table for category, table in scores.items() if table is not None}
-    stale = _stale(_read(commit, "dvc.lock", root), params, tree)
+    scores = {c: table for c in tree["categories"] if (table := images(c)) is not None}
+    stale = _stale(_read(source, "dvc.lock"), params, tree)
     rows = together(test, rivals).reset_index(drop=True)
     rows = rows.sort_values("real_defects", ascending=False, kind="stable")
     return Experiment(called, params, rows, scores, stale)
