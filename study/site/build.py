@@ -19,10 +19,9 @@ from markupsafe import Markup, escape
 from study import leftovers, params, results
 from study.params import ROOT
 from study.scoring.view import View
-from study.site import evidence, gallery
+from study.site import evidence, gallery, rows
 from study.site.notebooks import bare, contents, markdown, notebook
-from study.site.rows import benchmark_line, missed, pixel_results, results_table, table
-from study.tables import ablations, answers, claims, defects, page, paper
+from study.tables import ablations, answers, claims, page, paper
 from study.tables.format import brackets, level, method_name, plain, signed, upper
 
 TEMPLATES = ROOT / "study" / "site" / "templates"
@@ -51,6 +50,7 @@ CHECKED = (
     "The machine did other work as well, so the minutes are upper bounds. Without the official "
     "code's reference cases, the tests that need them are skipped."
 )
+DEVIATIONS = "Paper, official code and this study"
 
 
 def embedded(value):
@@ -61,14 +61,6 @@ def embedded(value):
 def code(sentence):
     """A sentence whose `names` are set as code."""
     return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(sentence))))
-
-
-def defects_found(tables, view):
-    """The table by type of defect; None without good or defective test images."""
-    settings = view.settings
-    found = defects.by_type(defects.load(settings, view.held_out.category), settings)
-    about, note = benchmark_line(ablations.real(tables.test)), defects.about(settings)
-    return table(found, defects.TITLE, about, note) if len(found) else None
 
 
 def headline(tables, answers):
@@ -112,7 +104,7 @@ def beyond():
     """(question, answer) of the page that study/beyond/summary.py writes."""
     sections = GUIDES["beyond"].read_text(encoding="utf-8").split("\n## ")[1:]
     pairs = (section.split("\n\n", 1) for section in sections)
-    return [(question, Markup(markdown(answer))) for question, answer in pairs]
+    return [(question, markdown(answer)) for question, answer in pairs]
 
 
 def parameter_blocks(text):
@@ -128,11 +120,11 @@ def notebooks(folder, categories):
 
     Those of other categories are leftovers.
     """
-    order = [kind for kind, _ in NOTEBOOKS]
-    found = [(*f"{p.stem}-".split("-")[:2], p) for p in folder.glob("*.ipynb")]
-    shown = [(k, p) for k, category, p in found if k in order and category in ("", *categories)]
-    for kind, path in sorted((order.index(k), p) for k, p in shown):
-        yield path.stem, path, NOTEBOOKS[kind][1]
+    for kind, about in NOTEBOOKS:
+        for path in sorted(folder.glob(f"{kind}*.ipynb")):
+            named, category, *_ = f"{path.stem}-".split("-")
+            if named == kind and category in ("", *categories):
+                yield path.stem, path, about
 
 
 class Site:
@@ -195,8 +187,7 @@ class Site:
         for name, path in self.templates.globals["guides"].items():
             text = path.read_text(encoding="utf-8")
             title, _, text = text.removeprefix("# ").partition("\n")
-            body = Markup(markdown(text))
-            self.write(f"docs/{name}.html", "text.html", title=title, body=body)
+            self.write(f"docs/{name}.html", "text.html", title=title, body=markdown(text))
 
     def notebook_pages(self):
         """A page for each rendered notebook, and the notebook without outputs to download."""
@@ -206,7 +197,7 @@ class Site:
             before, _, after = [None, *known, None][place : place + 3]
             self.write(
                 f"notebooks/{name}.html", "notebook.html", name=name, title=title,
-                body=Markup(body), contents=contents(body), previous=before, following=after,
+                body=body, contents=contents(body), previous=before, following=after,
             )  # fmt: skip
             (self.target / "notebooks" / f"{name}.ipynb").write_text(bare(path), encoding="utf-8")
 
@@ -222,35 +213,36 @@ class Site:
         found = list(claims.answers(tables, self.settings.claims.smallest))
         return {
             "answers": found,
-            "rule": Markup(markdown(claims.rule(self.settings.claims, found))),
-            "about": benchmark_line(ablations.real(tables.test)),
-            "results": results_table(tables, "Image AUROC on real defects"),
-            "pixels": pixel_results(tables),
+            "rule": markdown(claims.rule(self.settings.claims, found)),
+            "about": rows.benchmark_line(ablations.real(tables.test)),
+            "results": rows.results(tables),
+            "pixels": rows.pixel_results(tables),
         }
 
     def front(self):
         """What the first page and the PDF tell."""
-        numbers, deviations = self.numbers(self.tables), paper.deviations()
+        numbers = self.numbers(self.tables)
         found = headline(self.tables, numbers["answers"])
         checks = evidence.checks(self.facts, found and f"image AUROC {found['level']} %")
         return numbers | {
             "headline": found,
             "overview": self.method(),
             "open": list(not_measured(self.settings, self.tables)),
-            "checks": table(checks, "What a command checks", CHECKED, words=str),
-            "deviations": table(deviations, "Paper, official code and this study", "", words=str),
+            "checks": rows.table(checks, "What a command checks", CHECKED, words=str),
+            "deviations": rows.table(paper.deviations(), DEVIATIONS, words=str),
             "citation": evidence.citation(),
         }
 
     def index(self):
-        tables, differing = self.tables, page.differences(results.ROOT)
-        beside, study = self.templates.globals["quotes_paper"], self.settings.study
-        rows = (tables, study, self.facts["commit"], self.reports, self.target / "data")
-        evidence.downloads(*rows)
+        tables, study, commit = self.tables, self.settings.study, self.facts["commit"]
+        evidence.downloads(tables, study, commit, self.reports, self.target / "data")
+        differing = page.differences(results.ROOT)
+        if not self.templates.globals["quotes_paper"]:
+            differing = differing[:0]  # nothing to be compared with
         self.write(
             "index.html", "index.html", **self.front(),
-            scale=Markup(markdown(page.scale(differing))) if beside else "",
-            differing=table(differing, "Settings that differ", "", words=str) if beside else None,
+            scale=markdown(page.scale(differing)),
+            differing=rows.table(differing, "Settings that differ", words=str),
             drawn=not tables.test.real_defects.all(),
             notes=[f"{one}: {note}" for one, note in self.notes],
             missed=self.missed, downloads=evidence.DOWNLOADS, facts=self.facts,
@@ -258,26 +250,25 @@ class Site:
 
     def category(self, name):
         """A category's page and sheets; returns what the gallery needs of it."""
-        tables, seed = self.tables.only(name), self.settings.seeds[0]
-        view = View.load(name, self.settings)
-        self.missed.append(missed(view))
+        tables, view = self.tables.only(name), View.load(name, self.settings)
+        self.missed.append(rows.missed(view))
         self.notes += [(name, note) for note in view.held_out.notes]
         gallery.save_sheets(view, self.target / "images")
         self.write(
             f"category-{name}.html", "category.html", name=name, **self.numbers(tables),
             notes=view.held_out.notes, missing=list(ablations.missing(tables)),
-            defects=defects_found(tables, view), missed=self.missed[-1],
-            charts=list(gallery.charts(view, seed)),
+            defects=rows.by_defect(tables, view), missed=self.missed[-1],
+            charts=list(gallery.charts(view, self.settings.seeds[0])),
         )  # fmt: skip
         return gallery.facts(view)
 
     def record(self):
         """Parameters, commit and protocol; beside the paper's figures where they are comparable."""
         text = (results.ROOT / "params.yaml").read_text(encoding="utf-8")
-        blocks, run = list(parameter_blocks(text)), Markup(markdown(self.run))
-        self.write("run.html", "run.html", blocks=blocks, run=run)
+        blocks = list(parameter_blocks(text))
+        self.write("run.html", "run.html", blocks=blocks, run=markdown(self.run))
         if blocks := paper.sections(self.tables.test, answers.paper_figures(self.tables.test)):
-            body = Markup(markdown("\n\n".join(blocks)))
+            body = markdown("\n\n".join(blocks))
             self.write("paper.html", "text.html", title="Beside the paper", body=body)
 
 

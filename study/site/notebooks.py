@@ -18,6 +18,7 @@ sys.modules.setdefault("rfc3987_syntax", None)
 import nbformat  # noqa: E402
 from bs4 import BeautifulSoup  # noqa: E402
 from latex2mathml import converter  # noqa: E402
+from markupsafe import Markup  # noqa: E402
 from nbconvert import HTMLExporter  # noqa: E402
 from nbconvert.filters import markdown2html  # noqa: E402
 from nbconvert.preprocessors import ClearOutputPreprocessor  # noqa: E402
@@ -44,7 +45,7 @@ def notebook(path, known):
     _describe_figures(soup)
     _tidy(soup, known)
     title = soup.find("h1")
-    return (title.get_text(strip=True) if title else path.stem), str(soup)
+    return (title.get_text(strip=True) if title else path.stem), Markup(soup)
 
 
 def alone(path, style):
@@ -77,7 +78,7 @@ def markdown(text, known=()):
     for anchor in soup.select("a.anchor-link"):
         anchor.decompose()
     _tidy(soup, known)
-    return str(soup)
+    return Markup(soup)
 
 
 def _fold(soup, code):

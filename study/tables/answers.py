@@ -30,14 +30,12 @@ def dataset(category, pairs):
 
 def baseline(frame):
     """Image AUROC of every set of teacher levels on real test images."""
-    if frame.empty:
-        return (
-            "**Answer.** No baseline was measured: `baseline.levels` is empty, or there is no test "
-            "image to score."
-        )
     real = paper.real(frame[frame.split == "test"])
     if real.empty:
-        return "**Answer.** No real defective test image was scored, so there is no image AUROC."
+        return (
+            "**Answer.** No baseline was measured: `baseline.levels` is empty, or the test split "
+            "lacks good or defective images."
+        )
     found = spread(real)["image_auroc"].droplevel(["benchmark", "student"])
     best = real.groupby("map").image_auroc.mean().idxmax()
     rows = ", ".join(f"{name.replace('_', ' ')}: {value}" for name, value in found.items())

@@ -32,12 +32,6 @@ HEADLINE_STAGES = (
 )
 
 
-def precision(params):
-    """The number format that trains on this device, fp32 or bf16."""
-    asked = params.arithmetic.precision
-    return ("fp32", "bf16")[pays_bf16()] if asked == "auto" else asked
-
-
 SCALE = {  # keys that say most about the size of a run, in words
     "dataset.image_size": "image side",
     "teacher.backbone": "teacher",
@@ -53,13 +47,15 @@ SCALE = {  # keys that say most about the size of a run, in words
 def protocol(params):
     """One paragraph: benchmark, sizes, steps, seeds, device; what is named smoke is no result."""
     student, segmentation = params.students[params.headline], params.segmentation
+    if (precision := params.arithmetic.precision) == "auto":
+        precision = "bf16" if pays_bf16() else "fp32"  # the format that trains on this device
     return (SMOKE if params.study.endswith("_smoke") else "") + (
         f"Study {params.study}: {', '.join(params.categories)} from {params.dataset.root}, "
         f"{params.dataset.image_size}x{params.dataset.image_size}, "
         f"{counted(len(params.seeds), 'seed')}, "
         f"{student.steps} student steps of {student.batch_size} images and {segmentation.steps} "
         f"segmentation steps of {segmentation.batch_size}, teacher {params.teacher.backbone}; "
-        f"trained in {precision(params)}; last step, nothing chosen on test. "
+        f"trained in {precision}; last step, nothing chosen on test. "
         f"Device: {device_name()}. Python {platform.python_version()}, "
         f"{', '.join(f'{name} {version(name)}' for name in PACKAGES)}."
     )
@@ -106,13 +102,6 @@ def scale(found):
     )
 
 
-def budget(root=ROOT):
-    """Sections of Markdown: keys of params.yaml that differ from the paper's profile."""
-    table = differences(root).rename(index="`{}`".format)
-    title = "### Where this study's parameters differ from the paper's"
-    return [title, markdown(table)] if len(table) else []
-
-
 def misleading(categories):
     """Markdown blocks: what the stage `dataset` noted on each category's images, if anything."""
     notes = {name: Category.load(results.held_out(name)).notes for name in categories}
@@ -137,6 +126,8 @@ def text(params, tables, notebooks, details=()):
     found = list(claims.answers(tables, params.claims.smallest))
     pixels = pixel_table(tables)
     note = "" if tables.test.real_defects.all() else "; `_drawn`: drawn on good images, not real"
+    differing = differences().rename(index="`{}`".format)
+    budget = "### Where this study's parameters differ from the paper's", markdown(differing)
     blocks = [
         f"# Study `{params.study}`",
         protocol(params),
@@ -152,7 +143,7 @@ def text(params, tables, notebooks, details=()):
         claims.rule(params.claims, found),
         markdown(claims.table(found)) if found else "No question can be answered.",
         *paper.sections(tables.test, answers.paper_figures(tables.test)),
-        *(budget() if paper.applies(tables.test) else []),
+        *(budget if len(differing) and paper.applies(tables.test) else []),
         *figures,
         "## Notebooks\n\n" + "\n".join(links),
         "The other items' notebooks lie in DVC's cache and, after `dvc repro`, "

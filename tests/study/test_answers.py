@@ -30,7 +30,7 @@ def test_baseline_names_the_best_levels():
     assert "94.0 ± 0.0 % on real test images (nearest neighbour 3;" in said
     assert "nearest neighbour 2 3: 55.0 ± 0.0" in said
     assert "No baseline" in answers.baseline(frame[:0])
-    assert "No real defective" in answers.baseline(frame[~frame.real_defects])
+    assert "No baseline" in answers.baseline(frame[~frame.real_defects])
 
 
 @pytest.mark.parametrize(("real", "kind"), [(False, "drawn"), (True, "real")])

@@ -19,6 +19,7 @@ from study.scoring import thresholds
 from study.scoring.scores import MAPS, Scored, save, score
 from study.scoring.view import View
 from study.site import build, checks, gallery
+from study.site import rows as table_rows
 from study.tables import ablations, paper
 from study.tables import page as page_of
 from study.tables.format import signed
@@ -332,7 +333,7 @@ def test_masks_and_drawn_defects_are_mentioned_as_they_are(masks, drawn):
     unknown = "No pixel metrics on elpv: not every defective test image has a mask"
     said = " ".join(build.not_measured(TOY, tables))
     assert (unknown in said) != masks and "drawn" not in said.lower()
-    found = build.pixel_results(tables)
+    found = table_rows.pixel_results(tables)
     assert (found is not None) == (masks or drawn)
     assert not found or ("defects drawn on good images" in found["note"]) == drawn
 
