@@ -20,7 +20,7 @@ from study import leftovers, params, results
 from study.params import ROOT
 from study.scoring.view import View
 from study.site import evidence, gallery, rows
-from study.site.notebooks import bare, contents, markdown, notebook
+from study.site.notebooks import bare, markdown, notebook
 from study.tables import ablations, answers, claims, page, paper
 from study.tables.format import brackets, level, method_name, plain, signed, upper
 
@@ -193,11 +193,11 @@ class Site:
         """A page for each rendered notebook, and the notebook without outputs to download."""
         known = [name for name, _, _ in self.notebooks]
         for place, (name, path, _) in enumerate(self.notebooks):
-            title, body = notebook(path, known)
+            title, body, contents = notebook(path, known)
             before, _, after = [None, *known, None][place : place + 3]
             self.write(
                 f"notebooks/{name}.html", "notebook.html", name=name, title=title,
-                body=body, contents=contents(body), previous=before, following=after,
+                body=body, contents=contents, previous=before, following=after,
             )  # fmt: skip
             (self.target / "notebooks" / f"{name}.ipynb").write_text(bare(path), encoding="utf-8")
 

@@ -29,7 +29,10 @@ EQUATION = re.compile(r"\$\$(.+?)\$\$|\$([^$]+?)\$", re.DOTALL)
 
 
 def notebook(path, known):
-    """(title, HTML body) of an executed notebook; `known`: names of notebooks that have a page."""
+    """(title, HTML body, [(id, heading)]) of an executed notebook.
+
+    known: names of notebooks that have a page.
+    """
     exporter = HTMLExporter(template_name="basic", exclude_anchor_links=True)
     html, _ = exporter.from_notebook_node(nbformat.read(path, as_version=4))
     soup = BeautifulSoup(html, PARSER)
@@ -45,12 +48,13 @@ def notebook(path, known):
     _describe_figures(soup)
     _tidy(soup, known)
     title = soup.find("h1")
-    return (title.get_text(strip=True) if title else path.stem), Markup(soup)
+    sections = [(head["id"], head.get_text(" ", strip=True)) for head in soup.find_all("h2")]
+    return title.get_text(strip=True) if title else path.stem, Markup(soup), sections
 
 
 def alone(path, style):
     """An executed notebook as one page that stands for itself; `style`: the CSS to put into it."""
-    title, body = notebook(path, ())
+    title, body, _ = notebook(path, ())
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -58,12 +62,6 @@ def alone(path, style):
         ".notebook { max-width: none }\n</style>\n</head>\n<body>\n"
         f'<main><div class="notebook">\n{body}\n</div></main>\n</body>\n</html>\n'
     )
-
-
-def contents(body):
-    """[(id, heading)] of the sections of a page's body."""
-    found = BeautifulSoup(body, PARSER).find_all("h2", id=True)
-    return [(head["id"], head.get_text(" ", strip=True)) for head in found]
 
 
 def bare(path):

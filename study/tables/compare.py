@@ -36,10 +36,8 @@ def both(before, after, root=ROOT):
 
 def parameters(one, two):
     """Parameters that differ: key, value in A and in B; – where a side lacks the key."""
-    sides = {"A": one, "B": two}
-    values = {f"{x}: {run.name}": pd.Series(run.params).map(str) for x, run in sides.items()}
-    table = pd.concat(values, axis="columns", sort=False).fillna("–").rename_axis("parameter")
-    return table[table.iloc[:, 0] != table.iloc[:, 1]]
+    sides = {f"A: {one.name}": one.params, f"B: {two.name}": two.params}
+    return revisions.differing(sides).fillna("–").rename_axis("parameter")
 
 
 class Pair:

@@ -5,7 +5,6 @@ import platform
 import shutil
 from importlib.metadata import version
 
-import pandas as pd
 from ruamel.yaml import YAML
 
 from lib.devices import device_name, pays_bf16
@@ -15,7 +14,7 @@ from study.params import ROOT
 from study.tables import alarms, answers, claims, paper
 from study.tables.ablations import missing, pixel_table, table4
 from study.tables.format import counted, markdown
-from study.tables.revisions import flat
+from study.tables.revisions import differing, flat
 
 PACKAGES = ("torch", "timm", "numpy", "scikit-learn", "scikit-image", "dvc", "papermill")
 SMOKE = (
@@ -78,26 +77,27 @@ def copy_headline_notebooks(params):
 
 def differences(root=ROOT):
     """Keys of params.yaml that differ from the paper's profile: `profiles/paper.yaml`, `here`."""
-    yaml, found = YAML(typ="safe", pure=True), []
-    for path in (root / "params.yaml", ROOT / "profiles/paper.yaml"):
-        tree = yaml.load(path.read_text("utf-8"))
-        found.append({k: v for k, v in flat(tree).items() if not k.startswith(NO_RESULT)})
-    here, there = found
-    keys = [key for key in here if key in there and here[key] != there[key]]
-    rows = {key: [str(there[key]), str(here[key])] for key in keys}
-    columns = ["profiles/paper.yaml", "this study"]
-    return pd.DataFrame.from_dict(rows, "index", columns=columns).rename_axis("key")
+    yaml = YAML(typ="safe", pure=True)
+    files = {
+        "profiles/paper.yaml": ROOT / "profiles/paper.yaml",
+        "this study": root / "params.yaml",
+    }
+    trees = {label: yaml.load(path.read_text("utf-8")) for label, path in files.items()}
+    table = differing({label: flat(tree) for label, tree in trees.items()}).dropna()
+    return table[~table.index.str.startswith(NO_RESULT)].rename_axis("key")
 
 
 def scale(found):
-    """One sentence on how far the settings are from the paper's; empty where they are equal."""
-    known = dict(zip(found.index, found.to_numpy(), strict=True))
-    parts = [f"{name} {known[k][1]} ({known[k][0]})" for k, name in SCALE.items() if k in known]
-    if not parts:
+    """One sentence on how far the settings are from the paper's; empty where they are equal.
+
+    found: of `differences`.
+    """
+    rows = found.itertuples(name=None)
+    if not (parts := [f"{SCALE[k]} {here} ({there})" for k, there, here in rows if k in SCALE]):
         return ""
     return (
         "This run is not the paper's protocol. Here, with the paper's value in brackets: "
-        f"{', '.join(parts)}. In all, {len(known)} settings differ. So a *no* here does not refute "
+        f"{', '.join(parts)}. In all, {len(found)} settings differ. So a *no* here does not refute "
         "the paper."
     )
 

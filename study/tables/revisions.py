@@ -74,6 +74,16 @@ def flat(tree, prefix=""):
     return {k: v for key in tree for k, v in flat(tree[key], f"{prefix}{key}.").items()}
 
 
+def differing(sides):
+    """Parameters that differ, as text, a row each; NaN where a side lacks one.
+
+    sides: {label: flat parameters} of two.
+    """
+    columns = {label: pd.Series(params).map(str) for label, params in sides.items()}
+    table = pd.concat(columns, axis="columns", sort=False)
+    return table[table.nunique(axis="columns", dropna=False) > 1]
+
+
 def _stale(lock, params, tree):
     """Keys that dvc.lock recorded with another value, for the items of the declared grid."""
     names = [*tree.get("students", {}), *tree.get("heads", {})]
