@@ -30,11 +30,8 @@ def measure(table):
         run = [sys.executable, "-m", *command.split(), "-q", "-o", "addopts="]
         run = subprocess.run(run, cwd=ROOT, capture_output=True, text=True, check=False)
         minutes = f"{(time.monotonic() - start) / 60:.1f}"
-        table.loc[row, ["minutes", "hardware", "result"]] = (
-            minutes,
-            device_name(),
-            outcome(run.stdout),
-        )
+        found = minutes, device_name(), outcome(run.stdout)
+        table.loc[row, ["minutes", "hardware", "result"]] = found
 
 
 def main():

@@ -18,6 +18,14 @@ from study.tables.intervals import Scores, seeds_interval
 from study.tables.paper import HEAD, quoted_rows, quotes, real
 
 MAP_NAMES = {"segmentation": "segmentation network", "cosine": "product of cosine maps"}
+QUESTIONS = {
+    "denoising": "Does denoising help here?",
+    "encoder-decoder": "Does the encoder-decoder help?",
+    "both": "Do denoising and the encoder-decoder help together?",
+    "fusion": "Is the segmentation network better than the product of cosine maps?",
+    "baseline": "Does {method} beat the teacher's features alone?",
+    "heads": "Is another segmentation network better than the method's?",
+}
 YES, NO, OPEN = "Yes", "No", "Undetermined"
 RULE = (
     "Each answer compares two rows on the same seeds and test images. It gives the mean difference "
@@ -162,11 +170,10 @@ def answer(scores, comparison, smallest):
     )
 
 
-def claims(tables):
-    """(key, question, comparisons) of each claim, for `answers`.
+def comparisons(tables):
+    """{key of QUESTIONS: [(what is held fixed, row with, row without)]}, a row: (student, map).
 
-    comparisons: (what is held fixed, row with, row without), a row being (student, map); the first
-    is about the method itself. Rows that were not measured are among them.
+    The first is about the method itself. Rows that were not measured are among them.
     """
     frame, student = tables.tested, tables.student
     method, networks = (student, "segmentation"), frame[frame.student != "none"]
@@ -178,51 +185,32 @@ def claims(tables):
     alone = frame[(frame.student == "none") & (frame["map"] != "combined")]
     rivals = real(alone).groupby("map").image_auroc.mean().sort_values(ascending=False)
     heads = sorted(set(networks["map"][networks["map"].str.startswith(HEAD)]))
-    yield (
-        "denoising",
-        "Does denoising help here?",
-        [
+    return {
+        "denoising": [
             *students("full", "encoder_decoder", "with a decoder"),
             *students("denoising", "plain", "without a decoder"),
         ],
-    )
-    yield (
-        "encoder-decoder",
-        "Does the encoder-decoder help?",
-        [
+        "encoder-decoder": [
             *students("full", "denoising", "with denoising"),
             *students("encoder_decoder", "plain", "without denoising"),
         ],
-    )
-    together = "Do denoising and the encoder-decoder help together?"
-    yield "both", together, [*students("full", "plain", "both or neither")]
-    yield (
-        "fusion",
-        "Is the segmentation network better than the product of cosine maps?",
-        [
+        "both": [*students("full", "plain", "both or neither")],
+        "fusion": [
             (f"{name.replace('_', '-')} student", (name, "segmentation"), (name, "cosine"))
             for name in dict.fromkeys([student, *networks.student])
         ],
-    )
-    yield (
-        "baseline",
-        f"Does {method_name(student)} beat the teacher's features alone?",
-        [(f"against {plain(kind)}", method, ("none", kind)) for kind in rivals.index],
-    )
-    yield (
-        "heads",
-        "Is another segmentation network better than the method's?",
-        [(kind.removeprefix(HEAD), (student, kind), method) for kind in heads],
-    )
+        "baseline": [(f"against {plain(kind)}", method, ("none", kind)) for kind in rivals.index],
+        "heads": [(kind.removeprefix(HEAD), (student, kind), method) for kind in heads],
+    }
 
 
 def answers(tables, smallest):
     """Every claim as a dict: key, question, answers, those on the method itself first, verdict."""
     scores = [Scores(tables.tested, metric, tables.draws) for metric in ANSWERED]
-    for key, question, comparisons in claims(tables):
-        found = [answer(s, one, smallest) for one in comparisons for s in scores]
-        found = [one for one in found if one]
-        if found:
+    for key, compared in comparisons(tables).items():
+        found = [answer(s, one, smallest) for one in compared for s in scores]
+        if found := [one for one in found if one]:
+            question = QUESTIONS[key].format(method=method_name(tables.student))
             first = [one for one in found if one.label == found[0].label]
             yield {"key": key, "question": question, "answers": found, "first": first,
                    "verdict": summary(first)}  # fmt: skip

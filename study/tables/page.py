@@ -77,13 +77,10 @@ def copy_headline_notebooks(params):
 
 def differences(root=ROOT):
     """Keys of params.yaml that differ from the paper's profile: `profiles/paper.yaml`, `here`."""
-    yaml = YAML(typ="safe", pure=True)
-    files = {
-        "profiles/paper.yaml": ROOT / "profiles/paper.yaml",
-        "this study": root / "params.yaml",
-    }
-    trees = {label: yaml.load(path.read_text("utf-8")) for label, path in files.items()}
-    table = differing({label: flat(tree) for label, tree in trees.items()}).dropna()
+    yaml, shipped = YAML(typ="safe", pure=True), "profiles/paper.yaml"
+    sides = {shipped: ROOT / shipped, "this study": root / "params.yaml"}
+    table = differing({k: flat(yaml.load(path.read_text("utf-8"))) for k, path in sides.items()})
+    table = table.dropna()  # keys that both have
     return table[~table.index.str.startswith(NO_RESULT)].rename_axis("key")
 
 
