@@ -1,13 +1,23 @@
-"""Why to trust the site, and what to take from it: checks, provenance, citation, downloads."""
+"""Why to trust the site, and what to take from it: checks, provenance, citation, downloads.
+
+    python -m study.site.evidence               # `make checks`
+
+study/site/templates/checks.csv holds a claim and its command in each row. `make checks` fills in
+minutes, hardware and result, and the site shows the file: no figure in it is typed by hand.
+"""
 
 import re
 import shutil
 import subprocess
+import sys
+import time
 import zipfile
 
 import pandas as pd
 from ruamel.yaml import YAML
 
+from lib.devices import device_name
+from study.files import whole
 from study.params import ROOT
 from study.tables import ablations
 from study.tables.paper import together
@@ -43,17 +53,14 @@ def run(folder):
 
 
 def code_commit():
-    """(the last commit that changed the code, does the checkout differ from it?), or (None, False).
+    """(last commit that changed the code, does the checkout differ?); without git ("", False).
 
     Commits of results alone do not count, so that an equal run gives an equal site.
     """
-    git = ("git", "-C", str(ROOT))
-    log = [*git, "log", "-1", "--format=%H", "--", *CODE]
-    found = subprocess.run(log, capture_output=True, text=True, check=False)
-    if found.returncode or not found.stdout.strip():
-        return None, False
-    changed = subprocess.run([*git, "diff", "--quiet", "HEAD", "--", *CODE], check=False)
-    return found.stdout.strip(), bool(changed.returncode)
+    git, options = ("git", "-C", str(ROOT)), {"capture_output": True, "check": False}
+    log = subprocess.run([*git, "log", "-1", "--format=%H", "--", *CODE], **options)
+    diff = subprocess.run([*git, "diff", "--quiet", "HEAD", "--", *CODE], **options)
+    return log.stdout.decode().strip(), diff.returncode == 1
 
 
 def provenance(folder, commit):
@@ -108,3 +115,34 @@ def downloads(tables, study, commit, folder, target):
         for path in sorted((folder / "scores").glob("*.csv")):
             entry = zipfile.ZipInfo(path.name)  # of 1980: equal tables give equal bytes
             pack.writestr(entry, path.read_bytes(), zipfile.ZIP_DEFLATED)
+
+
+def outcome(output):
+    """`34 passed, 1 skipped` of pytest's last line; `failed` if it has none."""
+    found = re.search(r"((?:\d+ (?:failed|passed|skipped|error)\w*,? ?)+) in ", output)
+    return found[1] if found else "failed"
+
+
+def measure(table):
+    """Run the command of each row, pytest and its files, and fill in the row."""
+    for row, command in table.command.items():
+        start = time.monotonic()
+        run = [sys.executable, "-m", *command.split(), "-q", "-o", "addopts="]
+        run = subprocess.run(run, cwd=ROOT, capture_output=True, text=True, check=False)
+        minutes = f"{(time.monotonic() - start) / 60:.1f}"
+        found = minutes, device_name(), outcome(run.stdout)
+        table.loc[row, ["minutes", "hardware", "result"]] = found
+
+
+def main():
+    """`make checks`; the exit status tells whether a check failed."""
+    table = pd.read_csv(CHECKS, dtype=str)
+    measure(table)
+    with whole(CHECKS) as path:
+        table.to_csv(path, index=False)
+    print(table.drop(columns="hardware").to_string(index=False))
+    return int(table.result.str.contains("failed|error").any())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -70,13 +70,11 @@ def missed(view):
     count and table are None where there is no threshold, and table where there is no such image.
     """
     rated = thresholds.table(view.images, view.settings.headline)
-    found = thresholds.missed(rated)
     many = int(((rated.split == "test") & (rated.label == 1)).sum())
-    count = None if found is None else len(found)
-    if count:
-        levels = found.select_dtypes("number").columns
-        found = found.assign(**{name: found[name].map("{:.3f}".format) for name in levels})
-        about = f"{count} of {many} defective test images."
-        found = table(found, "Missed by every seed", about, words=str)
-    return {"category": view.held_out.category, "many": many, "count": count,
-            "table": found if count else None}  # fmt: skip
+    shown = {"category": view.held_out.category, "many": many, "count": None, "table": None}
+    if (found := thresholds.missed(rated)) is not None:
+        found = found.map(lambda x: f"{x:.3f}" if isinstance(x, float) else x)
+        about = f"{len(found)} of {many} defective test images."
+        missing = table(found, "Missed by every seed", about, words=str)
+        shown |= {"count": len(found), "table": missing}
+    return shown

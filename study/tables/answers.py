@@ -171,12 +171,10 @@ def paper_figures(test):
     run, seeds = len(paper.categories_run(rows)), rows.seed.nunique()
     said = [x for name in paper.NAMES for x in paper.against_paper(test, name)[paper.WITHIN]]
     close, far = said.count("yes"), said.count("no")
-    text = (
+    luck = " With one seed there is no spread, so a figure outside may be bad luck." * (seeds == 1)
+    return (
         f"This study covers {run} of {whole} categories, {counted(seeds, 'seed')}; the paper "
         f"covers {whole} categories, 5 seeds. The paper gives a standard deviation for "
         f"{counted(close + far, 'figure')} measured here; {close} of these "
         f"{'lies' if close == 1 else 'lie'} within two standard deviations (+ 0.05 for rounding)."
-    )
-    if seeds == 1:
-        text += " With one seed there is no spread, so a figure outside may be bad luck."
-    return text
+    ) + luck

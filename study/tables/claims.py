@@ -103,15 +103,13 @@ class Answer(NamedTuple):
             return "there are too few test images for an interval over images"
         if self.verdict.startswith(NO + " "):
             return f"both intervals lie within ±{self.smallest:g}"
-        zero = [low <= 0 <= high for low, high in (self.seeds, self.images)]
-        if all(zero):
-            return "both intervals include zero"
-        if any(zero):
-            over = ("seeds", "images")
-            return f"the interval over {over[zero.index(True)]} includes zero"
-        return "neither interval includes zero" + (
-            ", but the difference is too small to count" if self.verdict == OPEN else ""
-        )
+        both = {"seeds": self.seeds, "images": self.images}
+        zero = [over for over, (low, high) in both.items() if low <= 0 <= high]
+        if zero:
+            one = f"the interval over {zero[0]} includes zero"
+            return one if len(zero) == 1 else "both intervals include zero"
+        small = ", but the difference is too small to count" * (self.verdict == OPEN)
+        return f"neither interval includes zero{small}"
 
     @property
     def paper_says(self):

@@ -5,8 +5,11 @@ import zipfile
 from unittest import mock
 
 import pandas as pd
+import pytest
 from test_ablations import baseline_rows, make_tables, rows
 
+from lib.devices import device_name
+from study.params import ROOT
 from study.site import evidence
 from study.tables import ablations
 
@@ -30,7 +33,7 @@ def git(folder, *arguments):
 
 def test_commits_of_results_are_not_the_code_s(tmp_path, monkeypatch):
     monkeypatch.setattr(evidence, "ROOT", tmp_path)
-    assert evidence.code_commit() == (None, False), "no git"
+    assert evidence.code_commit() == ("", False), "no git"
     git(tmp_path, "init", "-q")
     for name in ("lib", "reports"):
         (tmp_path / name).mkdir()
@@ -94,3 +97,33 @@ def test_downloads_hold_every_row_once(tmp_path):
     assert zipfile.ZipFile(tmp_path / "a" / "scores.zip").namelist() == ["nut.csv"]
     packed = [(tmp_path / name / "scores.zip").read_bytes() for name in "ab"]
     assert packed[0] == packed[1]
+
+
+@pytest.mark.parametrize(
+    ("output", "said"),
+    [
+        ("....\n27 passed in 0.80s\n", "27 passed"),
+        ("= 33 passed, 4 skipped in 1.8s =", "33 passed, 4 skipped"),
+        ("1 failed, 2 passed in 3s", "1 failed, 2 passed"),
+        ("ImportError", "failed"),
+    ],
+)
+def test_outcome(output, said):
+    assert evidence.outcome(output) == said
+
+
+def test_a_claim_is_measured(tmp_path):
+    (tmp_path / "test_one.py").write_text("def test(): pass\n")
+    table = pd.DataFrame({"claim": ["x"], "command": [f"pytest {tmp_path}/test_one.py"]})
+    evidence.measure(table)
+    (row,) = table.itertuples()
+    assert (row.claim, row.result, row.hardware) == ("x", "1 passed", device_name())
+    assert float(row.minutes) < 1
+
+
+def test_the_committed_table_names_tests_that_passed():
+    table = pd.read_csv(evidence.CHECKS, dtype=str)
+    assert not table.result.str.contains("failed|error").any()
+    for command in table.command:
+        pytest_, *files = command.split()
+        assert pytest_ == "pytest" and all((ROOT / name).is_file() for name in files)
