@@ -24,6 +24,9 @@ from nbconvert.filters import markdown2html  # noqa: E402
 from nbconvert.preprocessors import ClearOutputPreprocessor  # noqa: E402
 from PIL import Image  # noqa: E402
 
+from study.params import ROOT  # noqa: E402
+
+STYLE = ROOT / "study/site/templates/site.css"
 PARSER = "html.parser"
 EQUATION = re.compile(r"\$\$(.+?)\$\$|\$([^$]+?)\$", re.DOTALL)
 
@@ -52,9 +55,9 @@ def notebook(path, known):
     return title.get_text(strip=True) if title else path.stem, Markup(soup), sections
 
 
-def alone(path, style):
-    """An executed notebook as one page that stands for itself; `style`: the CSS to put into it."""
-    title, body, _ = notebook(path, ())
+def alone(path):
+    """An executed notebook as one page that stands for itself, in the style of the site."""
+    (title, body, _), style = notebook(path, ()), STYLE.read_text(encoding="utf-8")
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'

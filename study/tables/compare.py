@@ -191,8 +191,7 @@ def main(arguments):
         parameters = {"before": before, "after": after}
         notebook.run(ROOT / "notebooks" / "compare.ipynb", target, parameters)
         with files.whole(target.with_suffix(".html")) as path:
-            style = (ROOT / "study/site/templates/site.css").read_text(encoding="utf-8")
-            path.write_text(notebooks.alone(target, style), encoding="utf-8")
+            path.write_text(notebooks.alone(target), encoding="utf-8")
     except (ValueError, OSError, notebook.NotebookError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -131,12 +131,10 @@ def test_the_command_line(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(notebook, "run", run)
     monkeypatch.setattr(compare, "both", lambda *_: None)
     monkeypatch.setattr(compare, "ROOT", tmp_path)
-    (tmp_path / "study/site/templates").mkdir(parents=True)
-    (tmp_path / "study/site/templates/site.css").write_text("h1 { color: red }")
     assert compare.main(["feature/x", ""]) == 0
     parameters = {"before": "feature/x", "after": ""}
     assert ran == [("compare.ipynb", "feature_x--working-tree.ipynb", parameters)]
     assert "rendered/compare/feature_x--working-tree.html" in capsys.readouterr().out
     page = (tmp_path / "rendered/compare/feature_x--working-tree.html").read_text("utf-8")
-    assert "h1 { color: red }" in page and "<script" not in page and "http" not in page
+    assert "<style>\n/* One look" in page and "<script" not in page and "http" not in page
     assert "<title>Which of two experiments does better, and where?</title>" in page
