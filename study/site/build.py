@@ -146,14 +146,11 @@ class Site:
         filters = (signed, brackets, plain, embedded, code)
         self.templates.filters |= {one.__name__: one for one in filters}
         self.templates.globals |= {
-            "study": settings.study,
+            "settings": settings,
             "smoke": protocol.startswith(page.SMOKE),
             "protocol": protocol.removeprefix(page.SMOKE),
             "commit": self.facts["commit"],
             "provenance": evidence.provenance(self.reports, self.facts["commit"]),
-            "categories": settings.categories,
-            "seeds": settings.seeds,
-            "student": settings.headline,
             "notebooks": [(name, about) for name, _, about in self.notebooks],
             "beside_paper": paper.applies(self.tables.test),
             "quotes_paper": public,
