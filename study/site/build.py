@@ -25,21 +25,6 @@ from study.tables import ablations, answers, claims, page, paper
 from study.tables.format import brackets, level, method_name, plain, signed, upper
 
 TEMPLATES = ROOT / "study" / "site" / "templates"
-NOTEBOOKS = (  # what each kind of notebook answers, in the order to read them
-    ("method", "how the method works"),
-    ("ablations", "which parts matter"),
-    ("paper", "beside the paper's figures"),
-    ("figures", "where it looks, and where it fails"),
-    ("explore", "one image through every stage"),
-    ("pro", "why published PRO figures disagree"),
-    ("dataset", "the images"),
-    ("student", "training a student"),
-    ("segmentation", "training a segmentation network"),
-    ("maps", "both maps of the held-out images"),
-    ("evaluation", "scoring the maps"),
-    ("baseline", "the teacher alone: nearest neighbour, Gaussian"),
-    ("calibration", "thresholds from good images"),
-)
 ABOUT_PAPER = ("paper", "pro")  # of no use beside somebody's own parts
 GUIDES = {  # pages of the repository, likewise of no use there
     "rerun": ROOT / "docs/rerun.md",
@@ -116,15 +101,16 @@ def parameter_blocks(text):
 
 
 def notebooks(folder, categories):
-    """Rendered notebooks to show: (name, path, what it answers), in the order to read them.
+    """Rendered notebooks to show: (name, path, its question), as notebooks/README.md lists them.
 
     Those of other categories are leftovers.
     """
-    for kind, about in NOTEBOOKS:
+    listed = (ROOT / "notebooks" / "README.md").read_text(encoding="utf-8")
+    for kind, question in re.findall(r"\[(\w+)\]\(\w+\.ipynb\): (.+)", listed):
         for path in sorted(folder.glob(f"{kind}*.ipynb")):
             named, category, *_ = f"{path.stem}-".split("-")
             if named == kind and category in ("", *categories):
-                yield path.stem, path, about
+                yield path.stem, path, question
 
 
 class Site:
