@@ -156,17 +156,13 @@ def compare(rows, metric, published):
     found = {}
     for name, (value, deviation) in published.iterrows():
         members = CATEGORIES if name == "mean" else [name]
-        gap, inside = UNKNOWN, UNKNOWN
         difference = seed_means(rows, metric, members).mean() - value
-        if not pd.isna(difference):
-            gap = signed(difference)
-            if not pd.isna(deviation):
-                inside = "yes" if abs(difference) <= 2 * deviation + ROUNDING else "no"
+        inside = "yes" if abs(difference) <= 2 * deviation + ROUNDING else "no"
         found[name] = {
             "ours": ours(rows, metric, members),
             "paper": show(value, deviation),
-            "difference": gap,
-            WITHIN: inside,
+            "difference": UNKNOWN if pd.isna(difference) else signed(difference),
+            WITHIN: UNKNOWN if pd.isna(difference + deviation) else inside,
         }
     return pd.DataFrame.from_dict(found, orient="index").rename_axis("category")
 
