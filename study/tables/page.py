@@ -5,6 +5,7 @@ import platform
 import shutil
 from importlib.metadata import version
 
+from dvc.utils.flatten import flatten
 from ruamel.yaml import YAML
 
 from lib.devices import device_name, pays_bf16
@@ -14,7 +15,7 @@ from study.params import ROOT
 from study.tables import alarms, answers, claims, paper
 from study.tables.ablations import missing, pixel_table, table4
 from study.tables.format import counted, markdown
-from study.tables.revisions import differing, flat
+from study.tables.revisions import differing
 
 PACKAGES = ("torch", "timm", "numpy", "scikit-learn", "scikit-image", "dvc", "papermill")
 SMOKE = (
@@ -79,7 +80,7 @@ def differences(root=ROOT):
     """Keys of params.yaml that differ from the paper's profile: `profiles/paper.yaml`, `here`."""
     yaml, shipped = YAML(typ="safe", pure=True), "profiles/paper.yaml"
     sides = {shipped: ROOT / shipped, "this study": root / "params.yaml"}
-    table = differing({k: flat(yaml.load(path.read_text("utf-8"))) for k, path in sides.items()})
+    table = differing({k: flatten(yaml.load(path.read_text("utf-8"))) for k, path in sides.items()})
     table = table.dropna()  # keys that both have
     return table[~table.index.str.startswith(NO_RESULT)].rename_axis("key")
 

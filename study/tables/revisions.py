@@ -11,6 +11,7 @@ import fsspec
 import pandas as pd
 import yaml
 from dvc.scm import Git, SCMError, resolve_rev
+from dvc.utils.flatten import flatten
 
 from study.params import ROOT
 from study.scoring.scores import load_scores
@@ -67,13 +68,6 @@ def _tree(text, path):
     raise ValueError(f"{path}: {reason}; mend it, or get it again from git")
 
 
-def flat(tree, prefix=""):
-    """{"students.full.steps": 400, ...} of nested mappings; an empty one has no keys to name."""
-    if not isinstance(tree, dict):
-        return {prefix[:-1]: tree}
-    return {k: v for key in tree for k, v in flat(tree[key], f"{prefix}{key}.").items()}
-
-
 def differing(sides):
     """Parameters that differ, as text, a row each; NaN where a side lacks one.
 
@@ -93,7 +87,7 @@ def _stale(lock, params, tree):
     for stage, record in _tree(lock or "{}", "dvc.lock").get("stages", {}).items():
         if stage.partition("@")[2] in keys:
             for section, value in record.get("params", {}).get("params.yaml", {}).items():
-                used |= flat(value, f"{section}.")
+                used |= flatten({section: value})
     return sorted(key for key, value in used.items() if params.get(key, value) != value)
 
 
@@ -105,7 +99,7 @@ def load(name, root=ROOT):
     tree = _tree(text, f"{called}: params.yaml")
     if wrong := [key for key, kind in KEYS.items() if not isinstance(tree.get(key), kind)]:
         raise ValueError(f"{called}: params.yaml: {wrong[0]}: missing or mistyped; correct the key")
-    folder, params = f"reports/{tree['study']}", flat(tree)
+    folder, params = f"reports/{tree['study']}", flatten(tree)
 
     def frame(path, read=pd.read_csv):
         found = _read(source, f"{folder}/{path}.csv")

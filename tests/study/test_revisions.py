@@ -112,8 +112,3 @@ def test_a_revision_without_results_says_so(repository):
     (repository / "params.yaml").unlink()
     with pytest.raises(ValueError, match=r"there is no params\.yaml"):
         revisions.load("", repository)
-
-
-def test_flat_names_leaves_and_keeps_lists():
-    tree = {"a": {"b": 1, "c": {"d": [2]}}, "e": {}}
-    assert revisions.flat(tree) == {"a.b": 1, "a.c.d": [2]}
