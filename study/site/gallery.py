@@ -117,8 +117,7 @@ def charts(view, seed):
             if series:
                 shown = f"{group} scores, test, student {view.settings.headline}, seed {seed}"
                 yield chart(f"{title}, {shown}", x, y, series)
-    history = view.history()
-    history = history[history.seed == seed]
+    history = view.history().query("seed == @seed")
     for phase, rows in history.groupby("phase", sort=False):
         series = {}
         for student, run in rows.groupby("student", sort=False):
