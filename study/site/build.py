@@ -21,7 +21,7 @@ from study.params import ROOT
 from study.scoring.view import View
 from study.site import evidence, gallery, rows
 from study.site.notebooks import bare, markdown, notebook
-from study.tables import ablations, answers, claims, page, paper
+from study.tables import ablations, claims, page, paper
 from study.tables.format import brackets, level, method_name, plain, signed, upper
 
 TEMPLATES = ROOT / "study" / "site" / "templates"
@@ -250,7 +250,7 @@ class Site:
         text = (results.ROOT / "params.yaml").read_text(encoding="utf-8")
         blocks = list(parameter_blocks(text))
         self.write("run.html", "run.html", blocks=blocks, run=markdown(self.run))
-        if blocks := paper.sections(self.tables.test, answers.paper_figures(self.tables.test)):
+        if blocks := paper.sections(self.tables.test, paper.answer(self.tables.test)):
             body = markdown("\n\n".join(blocks))
             self.write("paper.html", "text.html", title="Beside the paper", body=body)
 

@@ -11,7 +11,7 @@ from study.files import whole
 from study.scoring.metrics import METRICS, PIXEL_METRICS
 from study.scoring.scores import load_draws
 from study.tables import claims
-from study.tables.format import spread
+from study.tables.format import level, method_name, spread, upper
 from study.tables.paper import paper_table4, quotes, real, together
 
 
@@ -75,6 +75,25 @@ def save_tables(tables, folder, smallest):
 def fingerprint(folder):
     """A hash of the test rows, by which run.md and the site know which run they tell of."""
     return hashlib.sha256((folder / "ablations.csv").read_bytes()).hexdigest()[:16]
+
+
+def answer(tables, found):
+    """The method's level with its interval, then the answer of every claim on the method itself.
+
+    found: of `claims.answers`.
+    """
+    said = "**Answer.** No image AUROC on real defects was measured."
+    if reached := claims.reached(tables):
+        where = " (95 % interval over test images)" if reached[1] else ""
+        said = (
+            f"**Answer.** {upper(method_name(tables.student))} reaches an image AUROC of "
+            f"{level(*reached)} percent on real defects{where}."
+        )
+    lines = []
+    for claim in found:
+        lines.append(f"- {claim['question']} **{claim['verdict']}.**")
+        lines += [f"    - {upper(one.figure)}. {one.sentence}" for one in claim["first"]]
+    return "\n".join([said, "", *lines]) if lines else said
 
 
 def measured(frame):

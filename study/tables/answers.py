@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 
 from study.scoring import metrics, thresholds
-from study.tables import claims, paper
-from study.tables.format import counted, level, listed, method_name, over_seeds, spread, upper
+from study.tables import paper
+from study.tables.format import counted, listed, method_name, over_seeds, spread
 
 
 def dataset(category, pairs):
@@ -112,25 +112,6 @@ def explore(view, seed, index):
     return said + (f"It scores above {listed(shares)} test images." if shares else "")
 
 
-def ablations(tables, found):
-    """The headline with its interval, then every claim's answer on the method itself.
-
-    found: of `claims.answers`.
-    """
-    said = "**Answer.** No image AUROC on real defects was measured."
-    if reached := claims.reached(tables):
-        where = " (95 % interval over test images)" if reached[1] else ""
-        said = (
-            f"**Answer.** {upper(method_name(tables.student))} reaches an image AUROC of "
-            f"{level(*reached)} percent on real defects{where}."
-        )
-    lines = []
-    for claim in found:
-        lines.append(f"- {claim['question']} **{claim['verdict']}.**")
-        lines += [f"    - {upper(one.figure)}. {one.sentence}" for one in claim["first"]]
-    return "\n".join([said, "", *lines]) if lines else said
-
-
 def pro(table):
     """How far the way of reading a map moves its PRO; table: of `pro_variants.table`."""
     if table.empty:
@@ -158,23 +139,3 @@ def pro(table):
         f"these figures by up to {moved:.1f} points, ties by up to {ties:.1f}, and 4-connected "
         f"regions by up to {regions:.1f}; the published figures differ by 8.4."
     )
-
-
-def paper_figures(test):
-    """What was run of the paper's grid, and how many figures lie within the paper's spread."""
-    if not paper.applies(test):
-        return (
-            "The paper's figures are for MVTec AD. This study measured nothing on MVTec AD, so "
-            "there is nothing to compare."
-        )
-    rows, whole = paper.rows_of(test), len(paper.CATEGORIES)
-    run, seeds = len(paper.categories_run(rows)), rows.seed.nunique()
-    said = [x for name in paper.NAMES for x in paper.against_paper(test, name)[paper.WITHIN]]
-    close, far = said.count("yes"), said.count("no")
-    luck = " With one seed there is no spread, so a figure outside may be bad luck." * (seeds == 1)
-    return (
-        f"This study covers {run} of {whole} categories, {counted(seeds, 'seed')}; the paper "
-        f"covers {whole} categories, 5 seeds. The paper gives a standard deviation for "
-        f"{counted(close + far, 'figure')} measured here; {close} of these "
-        f"{'lies' if close == 1 else 'lie'} within two standard deviations (+ 0.05 for rounding)."
-    ) + luck

@@ -12,8 +12,8 @@ from lib.devices import device_name, pays_bf16
 from study import results
 from study.data.category import Category
 from study.params import ROOT
-from study.tables import alarms, answers, claims, paper
-from study.tables.ablations import missing, pixel_table, table4
+from study.tables import alarms, claims, paper
+from study.tables.ablations import answer, missing, pixel_table, table4
 from study.tables.format import counted, markdown
 from study.tables.revisions import differing
 
@@ -129,7 +129,7 @@ def text(params, tables, notebooks, details=()):
     blocks = [
         f"# Study `{params.study}`",
         protocol(params),
-        answers.ablations(tables, found),
+        answer(tables, found),
         "Commit, parameters and wall time: `run.md`, once `make record` has written it.",
         "## Image AUROC on real defects (percent, mean ± standard deviation over seeds)",
         markdown(table4(tables)),
@@ -140,7 +140,7 @@ def text(params, tables, notebooks, details=()):
         "## The paper's questions, answered here",
         claims.rule(params.claims, found),
         markdown(claims.table(found)) if found else "No question can be answered.",
-        *paper.sections(tables.test, answers.paper_figures(tables.test)),
+        *paper.sections(tables.test, paper.answer(tables.test)),
         *(budget if len(differing) and paper.applies(tables.test) else []),
         *figures,
         "## Notebooks\n\n" + "\n".join(links),

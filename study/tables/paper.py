@@ -11,7 +11,7 @@ import pandas as pd
 
 from study.params import ROOT
 from study.scoring.metrics import METRICS
-from study.tables.format import markdown, over_seeds, plus_minus, signed
+from study.tables.format import counted, markdown, over_seeds, plus_minus, signed
 
 CATEGORIES = (
     *("bottle", "cable", "capsule", "carpet", "grid", "hazelnut", "leather", "metal_nut", "pill"),
@@ -246,6 +246,26 @@ def heads_table(test):
 def deviations():
     """Where paper, official code and this study differ, and why: a row for each point."""
     return quoted("deviations").set_index("point")
+
+
+def answer(test):
+    """What was run of the paper's grid, and how many figures lie within the paper's spread."""
+    if not applies(test):
+        return (
+            "The paper's figures are for MVTec AD. This study measured nothing on MVTec AD, so "
+            "there is nothing to compare."
+        )
+    rows, whole = rows_of(test), len(CATEGORIES)
+    run, seeds = len(categories_run(rows)), rows.seed.nunique()
+    said = [x for name in NAMES for x in against_paper(test, name)[WITHIN]]
+    close, far = said.count("yes"), said.count("no")
+    luck = " With one seed there is no spread, so a figure outside may be bad luck." * (seeds == 1)
+    return (
+        f"This study covers {run} of {whole} categories, {counted(seeds, 'seed')}; the paper "
+        f"covers {whole} categories, 5 seeds. The paper gives a standard deviation for "
+        f"{counted(close + far, 'figure')} measured here; {close} of these "
+        f"{'lies' if close == 1 else 'lie'} within two standard deviations (+ 0.05 for rounding)."
+    ) + luck
 
 
 def sections(test, answer=""):

@@ -10,7 +10,7 @@ import pytest
 from study import params, results
 from study.scoring import scores
 from study.scoring.scores import COLUMNS, MAPS
-from study.tables import ablations
+from study.tables import ablations, claims
 from study.tables.paper import CATEGORIES
 
 PARAMS = replace(params.load(), study="toy", categories=("nut", "bolt"), seeds=(0, 1))
@@ -180,3 +180,17 @@ def test_the_record_of_another_run_goes_with_its_tables(tables, tmp_path):
     assert record.exists(), "the same tables"
     ablations.save_tables(tables._replace(test=tables.test[:-1]), tmp_path, 0.5)
     assert not record.exists()
+
+
+def test_the_answer_gives_the_level_and_every_claim():
+    tables = make_tables(rows(), width=0.01)
+    found = list(claims.answers(tables, 0.5))
+    said = ablations.answer(tables, found)
+    assert said.startswith("**Answer.** The full method reaches an image AUROC of 59.2 [58")
+    assert said.count("\n- ") == len(found) == 5
+    assert said.count("over seeds") == 3 * 5  # image AUROC, pixel AP and IAP of each
+    assert "No image AUROC" in ablations.answer(tables._replace(test=tables.test[:0]), [])
+    plain = tables._replace(student="plain", draws={})
+    assert ablations.answer(plain, []) == (
+        "**Answer.** The student `plain` reaches an image AUROC of 56.2 percent on real defects."
+    )

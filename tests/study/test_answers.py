@@ -5,13 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from test_ablations import baseline_rows, make_tables, rows
+from test_ablations import baseline_rows, rows
 from test_scores import SETTINGS, category, images_of, maps_of
 from test_thresholds import scores
 
 from study.scoring.scores import MAPS
 from study.scoring.view import View
-from study.tables import answers, claims
+from study.tables import answers
 
 
 def test_dataset_counts_real_images_and_pairs():
@@ -74,20 +74,6 @@ def test_explore_says_truth_verdict_and_rank():
     assert "above 100% of the good and" in defective
     view.held_out = replace(held_out, splits=np.full(24, "test"))
     assert "no threshold is chosen" in answers.explore(view, 0, bad)
-
-
-def test_ablations_gives_the_level_and_every_claim():
-    tables = make_tables(rows(), width=0.01)
-    found = list(claims.answers(tables, 0.5))
-    said = answers.ablations(tables, found)
-    assert said.startswith("**Answer.** The full method reaches an image AUROC of 59.2 [58")
-    assert said.count("\n- ") == len(found) == 5
-    assert said.count("over seeds") == 3 * 5  # image AUROC, pixel AP and IAP of each
-    assert "No image AUROC" in answers.ablations(tables._replace(test=tables.test[:0]), [])
-    plain = tables._replace(student="plain", draws={})
-    assert answers.ablations(plain, []) == (
-        "**Answer.** The student `plain` reaches an image AUROC of 56.2 percent on real defects."
-    )
 
 
 def test_pro_says_how_far_each_reading_moves_the_figure():
