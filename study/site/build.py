@@ -8,7 +8,6 @@ the run is what run.md says. Beside it stands the last commit of the code that b
 is asked only where there is a run.md, so the bytes of an unrecorded run depend on its results only.
 """
 
-import json
 import re
 import shutil
 from pathlib import Path
@@ -36,11 +35,6 @@ CHECKED = (
     "code's reference cases, the tests that need them are skipped."
 )
 DEVIATIONS = "Paper, official code and this study"
-
-
-def embedded(value):
-    """JSON for a script element: no end tag inside, the same bytes for the same value."""
-    return Markup(json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c"))
 
 
 def code(sentence):
@@ -129,7 +123,9 @@ class Site:
             loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined,
             trim_blocks=True, lstrip_blocks=True,
         )  # fmt: skip
-        filters = (signed, brackets, plain, embedded, code)
+        compact = {"separators": (",", ":"), "allow_nan": False}  # of the filter tojson
+        self.templates.policies["json.dumps_kwargs"] = compact
+        filters = (signed, brackets, plain, code)
         self.templates.filters |= {one.__name__: one for one in filters}
         self.templates.globals |= {
             "settings": settings,

@@ -22,7 +22,6 @@ from study.site import build, evidence, gallery
 from study.site import rows as table_rows
 from study.tables import ablations, paper
 from study.tables import page as page_of
-from study.tables.format import signed
 
 TOY = replace(SETTINGS, study="toy", categories=("nut", "bolt"), seeds=(0, 1))
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -343,11 +342,6 @@ def test_parameter_blocks():
     text = "# about\n# more\n\na: 1 # x\nb:\n  c: 2\n\n  d: 3\n"
     found = [("about", "# about\n# more"), ("a", "a: 1 # x"), ("b", "b:\n  c: 2\n\n  d: 3")]
     assert list(build.parameter_blocks(text)) == found
-
-
-def test_words():
-    assert [signed(v) for v in (0.94, -0.06, -0.04, 0.0)] == ["+0.9", "-0.1", "0.0", "0.0"]
-    assert "</script" not in build.embedded({"a": "</script>"})
 
 
 # --- behaviour, in a browser ---
