@@ -112,7 +112,7 @@ latency: env ## time the inspector in torch and in ONNX Runtime: reports/benchma
 	$(BIN)/python -m bench.latency $(CATEGORY)
 
 checks: env ## run and time the tests that the site names under "Can I trust this?"
-	$(BIN)/python -m study.site.checks
+	$(BIN)/python -m study.site.evidence
 
 lint: env ## ruff, without changing anything
 	$(BIN)/ruff check .

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from study.params import ROOT
 
@@ -93,6 +93,7 @@ def _decode(file: Path | BinaryIO) -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
+            ImageFile.LOAD_TRUNCATED_IMAGES = False  # WeasyPrint sets it, for example
             with Image.open(file, formats=("PNG", "JPEG", "BMP", "TIFF")) as image:
                 if image.format == "TIFF" and image.getexif().get(ORIENTATION, 1) != 1:
                     raise ValueError("turned by its tag Orientation; save it upright")

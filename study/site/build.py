@@ -8,7 +8,6 @@ the run is what run.md says. Beside it stands the last commit of the code that b
 is asked only where there is a run.md, so the bytes of an unrecorded run depend on its results only.
 """
 
-import json
 import re
 import shutil
 from pathlib import Path
@@ -19,28 +18,12 @@ from markupsafe import Markup, escape
 from study import leftovers, params, results
 from study.params import ROOT
 from study.scoring.view import View
-from study.site import evidence, gallery
-from study.site.notebooks import bare, contents, markdown, notebook
-from study.site.rows import benchmark_line, missed, pixel_results, results_table, table
-from study.tables import ablations, answers, claims, defects, page, paper
+from study.site import evidence, gallery, rows
+from study.site.notebooks import bare, markdown, notebook
+from study.tables import ablations, claims, page, paper
 from study.tables.format import brackets, level, method_name, plain, signed, upper
 
 TEMPLATES = ROOT / "study" / "site" / "templates"
-NOTEBOOKS = (  # what each kind of notebook answers, in the order to read them
-    ("method", "how the method works"),
-    ("ablations", "which parts matter"),
-    ("paper", "beside the paper's figures"),
-    ("figures", "where it looks, and where it fails"),
-    ("explore", "one image through every stage"),
-    ("pro", "why published PRO figures disagree"),
-    ("dataset", "the images"),
-    ("student", "training a student"),
-    ("segmentation", "training a segmentation network"),
-    ("maps", "both maps of the held-out images"),
-    ("evaluation", "scoring the maps"),
-    ("baseline", "the teacher alone: nearest neighbour, Gaussian"),
-    ("calibration", "thresholds from good images"),
-)
 ABOUT_PAPER = ("paper", "pro")  # of no use beside somebody's own parts
 GUIDES = {  # pages of the repository, likewise of no use there
     "rerun": ROOT / "docs/rerun.md",
@@ -51,11 +34,7 @@ CHECKED = (
     "The machine did other work as well, so the minutes are upper bounds. Without the official "
     "code's reference cases, the tests that need them are skipped."
 )
-
-
-def embedded(value):
-    """JSON for a script element: no end tag inside, the same bytes for the same value."""
-    return Markup(json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c"))
+DEVIATIONS = "Paper, official code and this study"
 
 
 def code(sentence):
@@ -63,28 +42,19 @@ def code(sentence):
     return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(sentence))))
 
 
-def defects_found(tables, view):
-    """The table by type of defect; None without good or defective test images."""
-    settings = view.settings
-    found = defects.by_type(defects.load(settings, view.held_out.category), settings)
-    about, note = benchmark_line(ablations.real(tables.test)), defects.about(settings)
-    return table(found, defects.TITLE, about, note) if len(found) else None
-
-
 def headline(tables, answers):
     """What the first sentences say: the verdict, the method's image AUROC, its gain on the teacher.
 
     None where the method has no rows on real defects.
     """
-    found = claims.reached(tables, (tables.student, "segmentation"))
-    if not found:
+    if (found := claims.reached(tables)) is None:
         return None
     baseline = [one for claim in answers if claim["key"] == "baseline" for one in claim["first"]]
     return {
         "verdict": claims.overall(answers),
         "name": upper(method_name(tables.student)),
-        "level": level(found[0], found[2]),
-        "interval": found[2] is not None,
+        "level": level(*found),
+        "interval": found[1] is not None,
         "baseline": next((one for one in baseline if one.metric == "image_auroc"), None),
     }
 
@@ -113,21 +83,7 @@ def beyond():
     """(question, answer) of the page that study/beyond/summary.py writes."""
     sections = GUIDES["beyond"].read_text(encoding="utf-8").split("\n## ")[1:]
     pairs = (section.split("\n\n", 1) for section in sections)
-    return [(question, Markup(markdown(answer))) for question, answer in pairs]
-
-
-def record(folder):
-    """(protocol, commit or None, run.md's text) of a study's folder of reports.
-
-    run.md counts only where it tells of this very run, by the hash of the test rows.
-    """
-    protocol = (folder / "README.md").read_text(encoding="utf-8").split("\n\n")[1]
-    path = folder / "run.md"
-    text = path.read_text(encoding="utf-8") if path.exists() else ""
-    found = re.search(r"commit `([0-9a-f]{7,40})`", text)
-    if found and ablations.fingerprint(folder) in text:
-        return protocol, found[1], text.partition("\n\n")[2]
-    return protocol, None, ""
+    return [(question, markdown(answer)) for question, answer in pairs]
 
 
 def parameter_blocks(text):
@@ -139,15 +95,16 @@ def parameter_blocks(text):
 
 
 def notebooks(folder, categories):
-    """Rendered notebooks to show: (name, path, what it answers), in the order to read them.
+    """Rendered notebooks to show: (name, path, its question), as notebooks/README.md lists them.
 
     Those of other categories are leftovers.
     """
-    order = [kind for kind, _ in NOTEBOOKS]
-    found = [(*f"{p.stem}-".split("-")[:2], p) for p in folder.glob("*.ipynb")]
-    shown = [(k, p) for k, category, p in found if k in order and category in ("", *categories)]
-    for kind, path in sorted((order.index(k), p) for k, p in shown):
-        yield path.stem, path, NOTEBOOKS[kind][1]
+    listed = (ROOT / "notebooks" / "README.md").read_text(encoding="utf-8")
+    for kind, question in re.findall(r"\[(\w+)\]\(\w+\.ipynb\): (.+)", listed):
+        for path in sorted(folder.glob(f"{kind}*.ipynb")):
+            named, category, *_ = f"{path.stem}-".split("-")
+            if named == kind and category in ("", *categories):
+                yield path.stem, path, question
 
 
 class Site:
@@ -155,34 +112,33 @@ class Site:
 
     def __init__(self, settings, target):
         self.settings, self.target = settings, target
-        self.tables, self.missed, self.notes = ablations.load_tables(settings), [], []
+        self.tables, self.missed, self.notes = ablations.collect(settings), [], []
         self.notebooks = list(notebooks(results.rendered(settings.study), settings.categories))
         if not (public := paper.quotes(self.tables.test.benchmark)):
             self.notebooks = [one for one in self.notebooks if not one[0].startswith(ABOUT_PAPER)]
         self.reports = results.reports(settings.study)
-        protocol, commit, run = record(self.reports)
+        self.run, self.facts = evidence.run(self.reports)
+        protocol = (self.reports / "README.md").read_text(encoding="utf-8").split("\n\n")[1]
         self.templates = Environment(
             loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined,
             trim_blocks=True, lstrip_blocks=True,
         )  # fmt: skip
-        filters = (signed, brackets, plain, embedded, code)
+        compact = {"separators": (",", ":"), "allow_nan": False}  # of the filter tojson
+        self.templates.policies["json.dumps_kwargs"] = compact
+        filters = (signed, brackets, plain, code)
         self.templates.filters |= {one.__name__: one for one in filters}
         self.templates.globals |= {
-            "study": settings.study,
+            "settings": settings,
             "smoke": protocol.startswith(page.SMOKE),
             "protocol": protocol.removeprefix(page.SMOKE),
-            "commit": commit,
-            "provenance": evidence.provenance(self.reports, commit),
-            "categories": settings.categories,
-            "seeds": settings.seeds,
-            "student": settings.headline,
+            "commit": self.facts["commit"],
+            "provenance": evidence.provenance(self.reports, self.facts["commit"]),
             "notebooks": [(name, about) for name, _, about in self.notebooks],
             "beside_paper": paper.applies(self.tables.test),
             "quotes_paper": public,
             "guides": GUIDES if public else {},
             "beyond": beyond() if public else [],
         }
-        self.run, self.facts = run, evidence.run_facts(run)
 
     def write(self, name, template, /, **content):
         path = self.target / name
@@ -210,18 +166,17 @@ class Site:
         for name, path in self.templates.globals["guides"].items():
             text = path.read_text(encoding="utf-8")
             title, _, text = text.removeprefix("# ").partition("\n")
-            body = Markup(markdown(text))
-            self.write(f"docs/{name}.html", "text.html", title=title, body=body)
+            self.write(f"docs/{name}.html", "text.html", title=title, body=markdown(text))
 
     def notebook_pages(self):
         """A page for each rendered notebook, and the notebook without outputs to download."""
         known = [name for name, _, _ in self.notebooks]
         for place, (name, path, _) in enumerate(self.notebooks):
-            title, body = notebook(path, known)
+            title, body, contents = notebook(path, known)
             before, _, after = [None, *known, None][place : place + 3]
             self.write(
                 f"notebooks/{name}.html", "notebook.html", name=name, title=title,
-                body=Markup(body), contents=contents(body), previous=before, following=after,
+                body=body, contents=contents, previous=before, following=after,
             )  # fmt: skip
             (self.target / "notebooks" / f"{name}.ipynb").write_text(bare(path), encoding="utf-8")
 
@@ -237,61 +192,62 @@ class Site:
         found = list(claims.answers(tables, self.settings.claims.smallest))
         return {
             "answers": found,
-            "rule": Markup(markdown(claims.rule(self.settings.claims, found))),
-            "about": benchmark_line(ablations.real(tables.test)),
-            "results": results_table(tables, "Image AUROC on real defects"),
-            "pixels": pixel_results(tables),
+            "rule": markdown(claims.rule(self.settings.claims, found)),
+            "about": rows.benchmark_line(ablations.real(tables.test)),
+            "results": rows.results(tables),
+            "pixels": rows.pixel_results(tables),
         }
 
     def front(self):
         """What the first page and the PDF tell."""
-        numbers, deviations = self.numbers(self.tables), paper.deviations()
+        numbers = self.numbers(self.tables)
         found = headline(self.tables, numbers["answers"])
         checks = evidence.checks(self.facts, found and f"image AUROC {found['level']} %")
         return numbers | {
             "headline": found,
             "overview": self.method(),
             "open": list(not_measured(self.settings, self.tables)),
-            "checks": table(checks, "What a command checks", CHECKED, words=str),
-            "deviations": table(deviations, "Paper, official code and this study", "", words=str),
+            "checks": rows.table(checks, "What a command checks", CHECKED, words=str),
+            "deviations": rows.table(paper.deviations(), DEVIATIONS, words=str),
             "citation": evidence.citation(),
         }
 
     def index(self):
-        tables, differing = self.tables, page.differences(results.ROOT)
-        beside, commit = (self.templates.globals[key] for key in ("quotes_paper", "commit"))
-        rows = (tables, self.settings.study, commit, self.reports, self.target / "data")
+        tables, study, commit = self.tables, self.settings.study, self.facts["commit"]
+        evidence.downloads(tables, study, commit, self.reports, self.target / "data")
+        differing = page.differences(results.ROOT)
+        if not self.templates.globals["quotes_paper"]:
+            differing = differing[:0]  # nothing to be compared with
         self.write(
             "index.html", "index.html", **self.front(),
-            scale=Markup(markdown(page.scale(differing))) if beside else "",
-            differing=table(differing, "Settings that differ", "", words=str) if beside else None,
+            scale=markdown(page.scale(differing)),
+            differing=rows.table(differing, "Settings that differ", words=str),
             drawn=not tables.test.real_defects.all(),
             notes=[f"{one}: {note}" for one, note in self.notes],
-            missed=self.missed, downloads=evidence.downloads(*rows), facts=self.facts,
+            missed=self.missed, downloads=evidence.DOWNLOADS, facts=self.facts,
         )  # fmt: skip
 
     def category(self, name):
         """A category's page and sheets; returns what the gallery needs of it."""
-        tables, seed = self.tables.only(name), self.settings.seeds[0]
-        view = View.load(name, self.settings)
-        self.missed.append(missed(view))
+        tables, view = self.tables.only(name), View.load(name, self.settings)
+        self.missed.append(rows.missed(view))
         self.notes += [(name, note) for note in view.held_out.notes]
         gallery.save_sheets(view, self.target / "images")
         self.write(
             f"category-{name}.html", "category.html", name=name, **self.numbers(tables),
             notes=view.held_out.notes, missing=list(ablations.missing(tables)),
-            defects=defects_found(tables, view), missed=self.missed[-1],
-            charts=list(gallery.charts(view, seed)),
+            defects=rows.by_defect(tables, view), missed=self.missed[-1],
+            charts=list(gallery.charts(view, self.settings.seeds[0])),
         )  # fmt: skip
         return gallery.facts(view)
 
     def record(self):
         """Parameters, commit and protocol; beside the paper's figures where they are comparable."""
         text = (results.ROOT / "params.yaml").read_text(encoding="utf-8")
-        blocks, run = list(parameter_blocks(text)), Markup(markdown(self.run))
-        self.write("run.html", "run.html", blocks=blocks, run=run)
-        if blocks := paper.sections(self.tables.test, answers.paper_figures(self.tables.test)):
-            body = Markup(markdown("\n\n".join(blocks)))
+        blocks = list(parameter_blocks(text))
+        self.write("run.html", "run.html", blocks=blocks, run=markdown(self.run))
+        if blocks := paper.sections(self.tables.test, paper.answer(self.tables.test)):
+            body = markdown("\n\n".join(blocks))
             self.write("paper.html", "text.html", title="Beside the paper", body=body)
 
 

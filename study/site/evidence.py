@@ -1,39 +1,66 @@
-"""Why to trust the site, and what to take from it: checks, provenance, citation, downloads."""
+"""Why to trust the site, and what to take from it: checks, provenance, citation, downloads.
+
+    python -m study.site.evidence               # `make checks`
+
+study/site/templates/checks.csv holds a claim and its command in each row. `make checks` fills in
+minutes, hardware and result, and the site shows the file: no figure in it is typed by hand.
+"""
 
 import re
 import shutil
 import subprocess
+import sys
+import time
 import zipfile
 
 import pandas as pd
 from ruamel.yaml import YAML
 
+from lib.devices import device_name
+from study.files import whole
 from study.params import ROOT
-from study.tables import paper
+from study.tables import ablations
+from study.tables.paper import together
 
 CHECKS = ROOT / "study" / "site" / "templates" / "checks.csv"
 CODE = ("lib", "study", "notebooks", "paper", "dvc.yaml")
-ABOUT = {  # of each table to download
-    "ablations": "test rows: a row for each category, student, map and seed",
-    "validation": "the same rows on validation",
-    "baseline": "the teacher alone, and the combination, both splits",
-    "claims": "every comparison with its intervals and answer",
-    "records": "all rows of the three tables above in one, with study, commit and split",
+DOWNLOADS = {
+    "ablations.csv": "test rows: a row for each category, student, map and seed",
+    "validation.csv": "the same rows on validation",
+    "baseline.csv": "the teacher alone, and the combination, both splits",
+    "claims.csv": "every comparison with its intervals and answer",
+    "records.csv": "all rows of the three tables above in one, with study, commit and split",
+    "scores.zip": "the score of every image by every student, map and seed",
+}
+FACTS = {  # of run.md
+    "commit": r"commit `([0-9a-f]{7,40})`",
+    "profile": r"parameters: `(\S+)`",
+    "minutes": r"Wall time, first stage to last: ([\d.]+) minutes",
+    "device": r"Device: ([^.]+)\.",
 }
 
 
+def run(folder):
+    """(text below the title of run.md, {fact: text or None}) of a study's folder of reports.
+
+    run.md counts only where it tells of this very run, by the hash of the test rows.
+    """
+    path = folder / "run.md"
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    text = text if ablations.fingerprint(folder) in text else ""
+    found = {key: re.search(pattern, text) for key, pattern in FACTS.items()}
+    return text.partition("\n\n")[2], {key: match and match[1] for key, match in found.items()}
+
+
 def code_commit():
-    """(the last commit that changed the code, does the checkout differ from it?), or (None, False).
+    """(last commit that changed the code, does the checkout differ?); without git ("", False).
 
     Commits of results alone do not count, so that an equal run gives an equal site.
     """
-    git = ("git", "-C", str(ROOT))
-    log = [*git, "log", "-1", "--format=%H", "--", *CODE]
-    found = subprocess.run(log, capture_output=True, text=True, check=False)
-    if found.returncode or not found.stdout.strip():
-        return None, False
-    changed = subprocess.run([*git, "diff", "--quiet", "HEAD", "--", *CODE], check=False)
-    return found.stdout.strip(), bool(changed.returncode)
+    git, options = ("git", "-C", str(ROOT)), {"capture_output": True, "check": False}
+    log = subprocess.run([*git, "log", "-1", "--format=%H", "--", *CODE], **options)
+    diff = subprocess.run([*git, "diff", "--quiet", "HEAD", "--", *CODE], **options)
+    return log.stdout.decode().strip(), diff.returncode == 1
 
 
 def provenance(folder, commit):
@@ -55,17 +82,6 @@ def provenance(folder, commit):
     return said
 
 
-def run_facts(text):
-    """{profile, minutes, device} of the text of a run.md; None for what it does not tell."""
-    patterns = {
-        "profile": r"parameters: `(\S+)`",
-        "minutes": r"Wall time, first stage to last: ([\d.]+) minutes",
-        "device": r"Device: ([^.]+)\.",
-    }
-    found = {key: re.search(pattern, text) for key, pattern in patterns.items()}
-    return {key: match and match[1] for key, match in found.items()}
-
-
 def checks(facts, headline):
     """The claims that a command checks: claim, command, minutes, hardware, result.
 
@@ -78,35 +94,55 @@ def checks(facts, headline):
     return table.sort_index().set_index("claim")
 
 
-def citation(root=ROOT):
-    """{title, authors, venue, year, doi, url} of the paper, as CITATION.cff gives them."""
-    text = (root / "CITATION.cff").read_text(encoding="utf-8")
+def citation():
+    """The paper as CITATION.cff gives it, with its authors' names and its venue."""
+    text = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
     (paper,) = YAML(typ="safe", pure=True).load(text)["references"]
     names = [f"{one['given-names']} {one['family-names']}" for one in paper["authors"]]
-    known = {key: paper[key] for key in ("title", "year", "doi", "url")}
-    return known | {"authors": ", ".join(names), "venue": paper["conference"]["name"]}
-
-
-def records(tables, study, commit):
-    """All rows of test, validation and baseline in one flat table."""
-    frames = {"test": tables.test, "validation": tables.validation}
-    parts = [frame.assign(split=split) for split, frame in frames.items()]
-    flat = paper.together(*parts, tables.baseline).assign(study=study, commit=commit or "")
-    first = ["study", "commit", "split"]
-    return flat[first + [name for name in flat if name not in first]]
+    return paper | {"authors": ", ".join(names), "venue": paper["conference"]["name"]}
 
 
 def downloads(tables, study, commit, folder, target):
-    """Copy the tables of `folder` to `target`; [(file, what it holds)] for the page."""
+    """Write the files of DOWNLOADS to `target`; folder: the study's reports."""
     target.mkdir(parents=True, exist_ok=True)
-    for name in ("ablations", "validation", "baseline", "claims"):
-        shutil.copyfile(folder / f"{name}.csv", target / f"{name}.csv")
-    flat = records(tables, study, commit)
-    flat.to_csv(target / "records.csv", index=False, float_format="%.6f")
-    found = [(f"{name}.csv", about) for name, about in ABOUT.items()]
-    with zipfile.ZipFile(target / "scores.zip", "w", zipfile.ZIP_DEFLATED) as pack:
+    for name in DOWNLOADS.keys() - {"records.csv", "scores.zip"}:
+        shutil.copyfile(folder / name, target / name)
+    parts = tables.test.assign(split="test"), tables.validation.assign(split="validation")
+    flat = together(*parts, tables.baseline).assign(study=study, commit=commit or "")
+    flat = flat.set_index(["study", "commit", "split"])
+    flat.to_csv(target / "records.csv", float_format="%.6f")
+    with zipfile.ZipFile(target / "scores.zip", "w") as pack:
         for path in sorted((folder / "scores").glob("*.csv")):
             entry = zipfile.ZipInfo(path.name)  # of 1980: equal tables give equal bytes
-            entry.compress_type = zipfile.ZIP_DEFLATED
-            pack.writestr(entry, path.read_bytes())
-    return [*found, ("scores.zip", "the score of every image by every student, map and seed")]
+            pack.writestr(entry, path.read_bytes(), zipfile.ZIP_DEFLATED)
+
+
+def outcome(output):
+    """`34 passed, 1 skipped` of pytest's last line; `failed` if it has none."""
+    found = re.search(r"((?:\d+ (?:failed|passed|skipped|error)\w*,? ?)+) in ", output)
+    return found[1] if found else "failed"
+
+
+def measure(table):
+    """Run the command of each row, pytest and its files, and fill in the row."""
+    for row, command in table.command.items():
+        start = time.monotonic()
+        run = [sys.executable, "-m", *command.split(), "-q", "-o", "addopts="]
+        run = subprocess.run(run, cwd=ROOT, capture_output=True, text=True, check=False)
+        minutes = f"{(time.monotonic() - start) / 60:.1f}"
+        found = minutes, device_name(), outcome(run.stdout)
+        table.loc[row, ["minutes", "hardware", "result"]] = found
+
+
+def main():
+    """`make checks`; the exit status tells whether a check failed."""
+    table = pd.read_csv(CHECKS, dtype=str)
+    measure(table)
+    with whole(CHECKS) as path:
+        table.to_csv(path, index=False)
+    print(table.drop(columns="hardware").to_string(index=False))
+    return int(table.result.str.contains("failed|error").any())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

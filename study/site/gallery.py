@@ -8,6 +8,7 @@ Sheets of maps are grey. The page colours them, so that it can also make low val
 import numpy as np
 from matplotlib import colormaps
 from PIL import Image
+from skimage.util import montage
 
 from study.figures.plots import CURVES, smoothed
 from study.scoring.scores import MAPS, full_size
@@ -19,20 +20,13 @@ ROWS = 16  # in a sheet, at most: a browser decodes a sheet whole, here to 38 MB
 WEBP = {"quality": 75, "method": 4}
 
 
-def sheet(tiles):
-    """uint8 (N, h, w[, 3]) -> one picture of COLUMNS tiles a row; unused tiles are black."""
-    rows = -(-len(tiles) // COLUMNS)
-    room = np.zeros((rows * COLUMNS, *tiles.shape[1:]), np.uint8)
-    room[: len(tiles)] = tiles
-    height, width, *channels = tiles.shape[1:]
-    room = room.reshape(rows, COLUMNS, height, width, *channels).swapaxes(1, 2)
-    return Image.fromarray(room.reshape(rows * height, COLUMNS * width, *channels))
-
-
-def in_sheets(tiles):
-    """The pictures that show uint8 (N, h, w[, 3]), ROWS * COLUMNS tiles in each but the last."""
-    room = ROWS * COLUMNS
-    return [sheet(tiles[start : start + room]) for start in range(0, len(tiles), room)]
+def sheets(tiles):
+    """The pictures of uint8 (N, h, w[, 3]), row by row; unused tiles are black."""
+    channels = -1 if tiles.ndim == 4 else None
+    for start in range(0, len(tiles), ROWS * COLUMNS):
+        part = tiles[start : start + ROWS * COLUMNS]
+        grid = -(-len(part) // COLUMNS), COLUMNS
+        yield Image.fromarray(montage(part, (0, 0, 0), grid_shape=grid, channel_axis=channels))
 
 
 def smaller(images, side):
@@ -74,7 +68,7 @@ def save_sheets(view, folder):
             pictures[f"{kind}-{seed}"] = grey(maps, min(side, MAP_SIDE), highest)
     folder.mkdir(parents=True, exist_ok=True)
     for kind, tiles in pictures.items():
-        for number, picture in enumerate(in_sheets(tiles)):
+        for number, picture in enumerate(sheets(tiles)):
             picture.save(folder / f"{held_out.category}-{kind}-{number}.webp", **WEBP)
 
 
@@ -83,39 +77,35 @@ def facts(view):
 
     Scores keep all digits of float32: the page must decide as `thresholds.outcomes` does.
     """
-    chosen = view.shown
-    held_out = view.held_out.select(chosen)
-    scores = {kind: [view.scores(seed, kind) for seed in view.settings.seeds] for kind in MAPS}
+    settings, known = view.settings, view.held_out.has_mask
+    scores = {kind: [view.scores(seed, kind) for seed in settings.seeds] for kind in MAPS}
+    images = view.images[["name", "defect", "label", "drawn"]].to_dict("records")
+    for index, image in enumerate(images):
+        image["mask"] = bool(known[index] and image["label"])  # that of a good image shows nothing
+        image["scores"] = {kind: [float(one[index]) for one in scores[kind]] for kind in MAPS}
     return {
-        "category": held_out.category,
-        "benchmark": held_out.benchmark,
-        "seeds": list(view.settings.seeds),
+        "category": view.held_out.category,
+        "benchmark": view.held_out.benchmark,
+        "seeds": settings.seeds,
         "columns": COLUMNS,
         "rows": ROWS,
         "top": {kind: top(view, kind) for kind in MAPS},
         # None without validation
         "threshold": {kind: [view.cut(one) for one in scores[kind]] for kind in MAPS},
-        "images": [
-            {"name": str(name), "defect": str(defect), "label": int(label), "drawn": bool(drawn),
-             "mask": bool(known and label),  # the mask of a good image shows nothing
-             "scores": {k: [float(one[chosen][i]) for one in scores[k]] for k in MAPS}}
-            for i, (name, defect, label, drawn, known) in enumerate(
-                zip(held_out.names, held_out.defects, held_out.labels, held_out.drawn,
-                    held_out.has_mask, strict=True)
-            )
-        ],
-    }  # fmt: skip
+        "images": [images[index] for index in np.flatnonzero(view.shown)],
+    }
 
 
 def chart(title, x, y, series, log=False):
     """A chart for the page's script; series: {name: (xs, ys)}. A loss that diverged leaves gaps."""
     lines = []
-    for name, (xs, ys) in series.items():
-        known = [
-            (a, b) for a, b in zip(xs, ys, strict=True) if np.isfinite(b) and (b > 0 or not log)
+    for name, pairs in series.items():
+        points = [
+            [float(f"{a:.4g}"), float(f"{b:.4g}")]
+            for a, b in zip(*pairs, strict=True)
+            if np.isfinite(b) and (b > 0 or not log)
         ]
-        points = [[float(f"{a:.4g}"), float(f"{b:.4g}")] for a, b in known]
-        lines += [{"name": name, "points": points}] * bool(points)
+        lines += [{"name": name, "points": points}] if points else []
     return {"title": title, "x": x, "y": y, "log": log, "series": lines}
 
 
@@ -127,8 +117,7 @@ def charts(view, seed):
             if series:
                 shown = f"{group} scores, test, student {view.settings.headline}, seed {seed}"
                 yield chart(f"{title}, {shown}", x, y, series)
-    history = view.history()
-    history = history[history.seed == seed]
+    history = view.history().query("seed == @seed")
     for phase, rows in history.groupby("phase", sort=False):
         series = {}
         for student, run in rows.groupby("student", sort=False):

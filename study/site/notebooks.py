@@ -18,16 +18,24 @@ sys.modules.setdefault("rfc3987_syntax", None)
 import nbformat  # noqa: E402
 from bs4 import BeautifulSoup  # noqa: E402
 from latex2mathml import converter  # noqa: E402
+from markupsafe import Markup  # noqa: E402
 from nbconvert import HTMLExporter  # noqa: E402
 from nbconvert.filters import markdown2html  # noqa: E402
+from nbconvert.preprocessors import ClearOutputPreprocessor  # noqa: E402
 from PIL import Image  # noqa: E402
 
+from study.params import ROOT  # noqa: E402
+
+STYLE = ROOT / "study/site/templates/site.css"
 PARSER = "html.parser"
 EQUATION = re.compile(r"\$\$(.+?)\$\$|\$([^$]+?)\$", re.DOTALL)
 
 
 def notebook(path, known):
-    """(title, HTML body) of an executed notebook; `known`: names of notebooks that have a page."""
+    """(title, HTML body, [(id, heading)]) of an executed notebook.
+
+    known: names of notebooks that have a page.
+    """
     exporter = HTMLExporter(template_name="basic", exclude_anchor_links=True)
     html, _ = exporter.from_notebook_node(nbformat.read(path, as_version=4))
     soup = BeautifulSoup(html, PARSER)
@@ -43,12 +51,13 @@ def notebook(path, known):
     _describe_figures(soup)
     _tidy(soup, known)
     title = soup.find("h1")
-    return (title.get_text(strip=True) if title else path.stem), str(soup)
+    sections = [(head["id"], head.get_text(" ", strip=True)) for head in soup.find_all("h2")]
+    return title.get_text(strip=True) if title else path.stem, Markup(soup), sections
 
 
-def alone(path, style):
-    """An executed notebook as one page that stands for itself; `style`: the CSS to put into it."""
-    title, body = notebook(path, ())
+def alone(path):
+    """An executed notebook as one page that stands for itself, in the style of the site."""
+    (title, body, _), style = notebook(path, ()), STYLE.read_text(encoding="utf-8")
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -58,18 +67,9 @@ def alone(path, style):
     )
 
 
-def contents(body):
-    """[(id, heading)] of the sections of a page's body."""
-    found = BeautifulSoup(body, PARSER).find_all("h2", id=True)
-    return [(head["id"], head.get_text(" ", strip=True)) for head in found]
-
-
 def bare(path):
     """The notebook's JSON without outputs: it runs inside a clone, with the run's parameters."""
-    found = nbformat.read(path, as_version=4)
-    for cell in found.cells:
-        if cell.cell_type == "code":
-            cell.outputs, cell.execution_count = [], None
+    found, _ = ClearOutputPreprocessor().preprocess(nbformat.read(path, as_version=4), {})
     return nbformat.writes(found)
 
 
@@ -79,7 +79,7 @@ def markdown(text, known=()):
     for anchor in soup.select("a.anchor-link"):
         anchor.decompose()
     _tidy(soup, known)
-    return str(soup)
+    return Markup(soup)
 
 
 def _fold(soup, code):

@@ -9,8 +9,6 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from markupsafe import Markup
-
 from study import params
 from study.params import ROOT
 from study.site import build
@@ -22,17 +20,12 @@ def page(settings, folder):
     (folder / "images").mkdir(parents=True, exist_ok=True)
     figures = site.reports / "figures"
     html = site.templates.get_template("paper-pdf.html").render(
-        up="", page="pdf", style=css("paper-pdf.css"), **site.front(),
+        up="", page="pdf", **site.front(),
         outcomes=[(c, (figures / f"{c}-outcomes.png").as_uri()) for c in settings.categories[:2]],
     )  # fmt: skip
     # WeasyPrint gives a drawing inside the page no style of the page.
-    strips = css("paper-pdf-strips.css")
+    strips = (build.TEMPLATES / "paper-pdf-strips.css").read_text(encoding="utf-8")
     return re.sub(r"<svg[^>]*>", lambda tag: f"{tag[0]}<style>{strips}</style>", html)
-
-
-def css(name):
-    """The text of a style sheet."""
-    return Markup((build.TEMPLATES / name).read_text(encoding="utf-8"))
 
 
 def main():

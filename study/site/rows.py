@@ -2,7 +2,7 @@
 
 from study.scoring import thresholds
 from study.scoring.metrics import METRICS
-from study.tables import ablations, paper
+from study.tables import ablations, defects, paper
 from study.tables.format import plain
 
 
@@ -20,11 +20,14 @@ def benchmark_line(frame):
     )
 
 
-def table(frame, title, about, paper_note="", words=plain):
-    """What the macro `table` needs: caption, headings, rows; the index becomes the first column.
+def table(frame, title, about="", last="", words=plain):
+    """What the macro `table` needs: caption, headings, rows; None for a frame without rows.
 
-    Levels of the index that are equal in all rows go into the caption. words: how names are shown.
+    The index becomes the first column. Its levels that are equal in all rows go into the caption.
+    about, last: around these in the caption; words: how names are shown.
     """
+    if frame.empty:
+        return None
     flat = frame.astype(object).where(frame.notna(), "not measured").replace("", "–")
     flat.columns = [METRICS[key].label if key in METRICS else words(key) for key in flat]
     levels = frame.index.to_frame(index=False).astype(str)
@@ -32,31 +35,33 @@ def table(frame, title, about, paper_note="", words=plain):
     same = [f"{key.capitalize()}: {words(levels[key][0])}." for key in constant]
     kept = levels.drop(columns=constant if len(constant) < len(levels.columns) else [])
     names = [", ".join(words(x) for x in row if x != "none") for row in kept.values]
-    note = " ".join(filter(None, [about, *same, paper_note]))
+    note = " ".join(filter(None, [about, *same, last]))
     columns, rows = [", ".join(kept), *flat], zip(names, flat.values.tolist(), strict=True)
     return {"title": title, "note": note, "columns": columns, "rows": [[n, *r] for n, r in rows]}
 
 
-def results_table(tables, title):
-    """Table 4 of these tables, with the baseline's rows; None where there are no real defects."""
-    rows = ablations.real(tables.tested)
-    if rows.empty:
-        return None
+def results(tables):
+    """Table 4 of these tables, with the baseline's rows."""
     tuned = "Settings were chosen on validation." if len(tables.validation) else ""
     quoted = "The paper's column is quoted." if paper.quotes(tables.test.benchmark) else ""
     note = " ".join(filter(None, ("Test is reported.", tuned, quoted)))
-    return table(ablations.table4(tables), title, benchmark_line(rows), note)
+    about = benchmark_line(ablations.real(tables.tested))
+    return table(ablations.table4(tables), "Image AUROC on real defects", about, note)
 
 
 def pixel_results(tables):
-    """Pixel metrics where there are masks, else None."""
-    rows = tables.tested
-    rows = rows[rows.pixel_auroc.notna()]
-    if rows.empty:
-        return None
+    """Pixel metrics, of the test rows that have masks."""
+    rows = tables.tested[tables.tested.pixel_auroc.notna()]
     drawn = "Rows _drawn are defects drawn on good images, not real ones."
     note = "" if rows.real_defects.all() else drawn
     return table(ablations.pixel_table(tables), "Pixel metrics, test", benchmark_line(rows), note)
+
+
+def by_defect(tables, view):
+    """How each type of defect is found, of a category."""
+    found = defects.by_type(defects.load(view.settings, view.held_out.category), view.settings)
+    about = benchmark_line(ablations.real(tables.test))
+    return table(found, defects.TITLE, about, defects.about(view.settings))
 
 
 def missed(view):
@@ -65,13 +70,11 @@ def missed(view):
     count and table are None where there is no threshold, and table where there is no such image.
     """
     rated = thresholds.table(view.images, view.settings.headline)
-    found = thresholds.missed(rated)
     many = int(((rated.split == "test") & (rated.label == 1)).sum())
-    count = None if found is None else len(found)
-    if count:
-        levels = found.select_dtypes("number").columns
-        found = found.assign(**{name: found[name].map("{:.3f}".format) for name in levels})
-        about = f"{count} of {many} defective test images."
-        found = table(found, "Missed by every seed", about, words=str)
-    return {"category": view.held_out.category, "many": many, "count": count,
-            "table": found if count else None}  # fmt: skip
+    shown = {"category": view.held_out.category, "many": many, "count": None, "table": None}
+    if (found := thresholds.missed(rated)) is not None:
+        found = found.map(lambda x: f"{x:.3f}" if isinstance(x, float) else x)
+        about = f"{len(found)} of {many} defective test images."
+        missing = table(found, "Missed by every seed", about, words=str)
+        shown |= {"count": len(found), "table": missing}
+    return shown

@@ -1,6 +1,7 @@
 """Tables of a study, from what the stages evaluation and baseline left."""
 
 import hashlib
+from itertools import product
 from typing import NamedTuple
 
 import pandas as pd
@@ -10,10 +11,8 @@ from study.files import whole
 from study.scoring.metrics import METRICS, PIXEL_METRICS
 from study.scoring.scores import load_draws
 from study.tables import claims
-from study.tables.format import spread
+from study.tables.format import level, method_name, spread, upper
 from study.tables.paper import paper_table4, quotes, real, together
-
-FILES = ("ablations", "validation", "baseline")  # .csv of each frame of `Tables`
 
 
 class Tables(NamedTuple):
@@ -34,7 +33,7 @@ class Tables(NamedTuple):
     @property
     def tested(self):
         """Test rows of the networks and of the rivals."""
-        return together(self.test, test_rows(self.baseline))
+        return together(self.test, self.baseline[self.baseline.split == "test"])
 
     def only(self, category):
         """The rows of one category."""
@@ -52,16 +51,10 @@ def collect(settings):
     test, validation = (frame[frame.split == split] for split in ("test", "validation"))
     rivals = together(read("baseline"), read("calibration"))
     rows = (test.drop(columns="split"), validation.drop(columns="split"), rivals)
-    return Tables(*rows, draws(settings), settings.headline)
-
-
-def draws(settings):
-    """Resampled figures of all rows of the declared categories."""
-    found = {}
-    for stage in ("evaluation", "baseline", "calibration"):
-        for name in settings.categories:
-            found |= load_draws(results.draws(stage, name))
-    return found
+    draws = {}
+    for stage, name in product(("evaluation", "baseline", "calibration"), settings.categories):
+        draws |= load_draws(results.draws(stage, name))
+    return Tables(*rows, draws, settings.headline)
 
 
 def save_tables(tables, folder, smallest):
@@ -69,9 +62,9 @@ def save_tables(tables, folder, smallest):
 
     Removes run.md if it tells of other tables.
     """
-    frames = dict(zip(FILES, tables, strict=False))
-    frames["claims"] = claims.numbers(claims.answers(tables, smallest))
-    for name, frame in frames.items():
+    found = claims.numbers(claims.answers(tables, smallest))
+    names = ("ablations", "validation", "baseline", "claims")
+    for name, frame in zip(names, (*tables[:3], found), strict=True):
         with whole(folder / f"{name}.csv") as path:
             frame.to_csv(path, index=False, float_format="%.6f")
     record = folder / "run.md"
@@ -79,21 +72,28 @@ def save_tables(tables, folder, smallest):
         record.unlink()
 
 
-def load_tables(settings, resampled=True):
-    """What `save_tables` left in the study's reports, with the resamples if they are needed."""
-    folder = results.reports(settings.study)
-    frames = (pd.read_csv(folder / f"{name}.csv") for name in FILES)
-    return Tables(*frames, draws(settings) if resampled else {}, settings.headline)
-
-
 def fingerprint(folder):
     """A hash of the test rows, by which run.md and the site know which run they tell of."""
     return hashlib.sha256((folder / "ablations.csv").read_bytes()).hexdigest()[:16]
 
 
-def test_rows(frame):
-    """Rows of the test split."""
-    return frame[frame.split == "test"]
+def answer(tables, found):
+    """The method's level with its interval, then the answer of every claim on the method itself.
+
+    found: of `claims.answers`.
+    """
+    said = "**Answer.** No image AUROC on real defects was measured."
+    if reached := claims.reached(tables):
+        where = " (95 % interval over test images)" if reached[1] else ""
+        said = (
+            f"**Answer.** {upper(method_name(tables.student))} reaches an image AUROC of "
+            f"{level(*reached)} percent on real defects{where}."
+        )
+    lines = []
+    for claim in found:
+        lines.append(f"- {claim['question']} **{claim['verdict']}.**")
+        lines += [f"    - {upper(one.figure)}. {one.sentence}" for one in claim["first"]]
+    return "\n".join([said, "", *lines]) if lines else said
 
 
 def measured(frame):

@@ -5,7 +5,7 @@ import pandas as pd
 
 from study.scoring import metrics, thresholds
 from study.tables import paper
-from study.tables.format import counted, level, listed, method_name, over_seeds, spread, upper
+from study.tables.format import counted, listed, method_name, over_seeds, spread
 
 
 def dataset(category, pairs):
@@ -30,14 +30,12 @@ def dataset(category, pairs):
 
 def baseline(frame):
     """Image AUROC of every set of teacher levels on real test images."""
-    if frame.empty:
-        return (
-            "**Answer.** No baseline was measured: `baseline.levels` is empty, or there is no test "
-            "image to score."
-        )
     real = paper.real(frame[frame.split == "test"])
     if real.empty:
-        return "**Answer.** No real defective test image was scored, so there is no image AUROC."
+        return (
+            "**Answer.** No baseline was measured: `baseline.levels` is empty, or the test split "
+            "lacks good or defective images."
+        )
     found = spread(real)["image_auroc"].droplevel(["benchmark", "student"])
     best = real.groupby("map").image_auroc.mean().idxmax()
     rows = ", ".join(f"{name.replace('_', ' ')}: {value}" for name, value in found.items())
@@ -114,26 +112,6 @@ def explore(view, seed, index):
     return said + (f"It scores above {listed(shares)} test images." if shares else "")
 
 
-def ablations(claims, reached, student):
-    """The headline with its interval, then every claim's answer on the method itself.
-
-    claims: of `claims.answers`; reached: of `claims.reached` for the method, or None.
-    """
-    said = "**Answer.** No image AUROC on real defects was measured."
-    if reached:
-        mean, _, images = reached
-        where = " (95 % interval over test images)" if images else ""
-        said = (
-            f"**Answer.** {upper(method_name(student))} reaches an image AUROC of "
-            f"{level(mean, images)} percent on real defects{where}."
-        )
-    lines = []
-    for claim in claims:
-        lines.append(f"- {claim['question']} **{claim['verdict']}.**")
-        lines += [f"    - {upper(one.figure)}. {one.sentence}" for one in claim["first"]]
-    return "\n".join([said, "", *lines]) if lines else said
-
-
 def pro(table):
     """How far the way of reading a map moves its PRO; table: of `pro_variants.table`."""
     if table.empty:
@@ -161,24 +139,3 @@ def pro(table):
         f"these figures by up to {moved:.1f} points, ties by up to {ties:.1f}, and 4-connected "
         f"regions by up to {regions:.1f}; the published figures differ by 8.4."
     )
-
-
-def paper_figures(test):
-    """What was run of the paper's grid, and how many figures lie within the paper's spread."""
-    if not paper.applies(test):
-        return (
-            "The paper's figures are for MVTec AD. This study measured nothing on MVTec AD, so "
-            "there is nothing to compare."
-        )
-    rows = paper.rows_of(test)
-    measured = paper.within(test)
-    close = int((measured == "yes").sum())
-    text = (
-        f"This study covers {paper.coverage(rows)}; the paper covers {len(paper.CATEGORIES)} "
-        "categories, 5 seeds. The paper gives a standard deviation for "
-        f"{counted(len(measured), 'figure')} measured here; {close} of these "
-        f"{'lies' if close == 1 else 'lie'} within two standard deviations (+ 0.05 for rounding)."
-    )
-    if rows.seed.nunique() == 1:
-        text += " With one seed there is no spread, so a figure outside may be bad luck."
-    return text

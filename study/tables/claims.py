@@ -18,6 +18,14 @@ from study.tables.intervals import Scores, seeds_interval
 from study.tables.paper import HEAD, quoted_rows, quotes, real
 
 MAP_NAMES = {"segmentation": "segmentation network", "cosine": "product of cosine maps"}
+QUESTIONS = {
+    "denoising": "Does denoising help here?",
+    "encoder-decoder": "Does the encoder-decoder help?",
+    "both": "Do denoising and the encoder-decoder help together?",
+    "fusion": "Is the segmentation network better than the product of cosine maps?",
+    "baseline": "Does {method} beat the teacher's features alone?",
+    "heads": "Is another segmentation network better than the method's?",
+}
 YES, NO, OPEN = "Yes", "No", "Undetermined"
 RULE = (
     "Each answer compares two rows on the same seeds and test images. It gives the mean difference "
@@ -50,17 +58,6 @@ def rule(settings, answers):
         f"{len(found)} answers are yes or no. With intervals over seeds that hold for all of them "
         f"at once (Bonferroni), at most {sum(low > 0 or high < 0 for low, high in wide)} remain so."
     )
-
-
-class Claim(NamedTuple):
-    """A question and the rows (student, map) that can answer it.
-
-    comparisons: (what is held fixed, row with, row without); the first is about the method itself.
-    """
-
-    key: str
-    question: str
-    comparisons: tuple
 
 
 class Answer(NamedTuple):
@@ -106,15 +103,13 @@ class Answer(NamedTuple):
             return "there are too few test images for an interval over images"
         if self.verdict.startswith(NO + " "):
             return f"both intervals lie within ±{self.smallest:g}"
-        zero = [low <= 0 <= high for low, high in (self.seeds, self.images)]
-        if all(zero):
-            return "both intervals include zero"
-        if any(zero):
-            over = ("seeds", "images")
-            return f"the interval over {over[zero.index(True)]} includes zero"
-        return "neither interval includes zero" + (
-            ", but the difference is too small to count" if self.verdict == OPEN else ""
-        )
+        both = {"seeds": self.seeds, "images": self.images}
+        zero = [over for over, (low, high) in both.items() if low <= 0 <= high]
+        if zero:
+            one = f"the interval over {zero[0]} includes zero"
+            return one if len(zero) == 1 else "both intervals include zero"
+        small = ", but the difference is too small to count" * (self.verdict == OPEN)
+        return f"neither interval includes zero{small}"
 
     @property
     def paper_says(self):
@@ -173,54 +168,49 @@ def answer(scores, comparison, smallest):
     )
 
 
-def claims(tables):
-    """The questions that these tables can answer."""
+def comparisons(tables):
+    """{key of QUESTIONS: [(what is held fixed, row with, row without)]}, a row: (student, map).
+
+    The first is about the method itself. Rows that were not measured are among them.
+    """
     frame, student = tables.tested, tables.student
-    there = set(frame[["student", "map"]].itertuples(index=False, name=None))
-    method = (student, "segmentation")
+    method, networks = (student, "segmentation"), frame[frame.student != "none"]
 
     def students(one, other, decider):
         for kind, name in MAP_NAMES.items():
             yield f"{decider}, {name}", (one, kind), (other, kind)
 
-    names = dict.fromkeys([student, *frame.student[frame.student != "none"]])
     alone = frame[(frame.student == "none") & (frame["map"] != "combined")]
-    rivals = real(alone).groupby("map").image_auroc.mean()
-    heads = [kind for who, kind in sorted(there) if who == student and kind.startswith(HEAD)]
-    found = (
-        Claim("denoising", "Does denoising help here?",
-              (*students("full", "encoder_decoder", "with a decoder"),
-               *students("denoising", "plain", "without a decoder"))),
-        Claim("encoder-decoder", "Does the encoder-decoder help?",
-              (*students("full", "denoising", "with denoising"),
-               *students("encoder_decoder", "plain", "without denoising"))),
-        Claim("both", "Do denoising and the encoder-decoder help together?",
-              (*students("full", "plain", "both or neither"),)),
-        Claim("fusion", "Is the segmentation network better than the product of cosine maps?",
-              tuple((f"{name.replace('_', '-')} student", (name, "segmentation"), (name, "cosine"))
-                    for name in names)),
-        Claim("baseline",
-              f"Does {method_name(student)} beat the teacher's features alone?",
-              tuple((f"against {plain(kind)}", method, ("none", kind))
-                    for kind in rivals.sort_values(ascending=False).index)),
-        Claim("heads", "Is another segmentation network better than the method's?",
-              tuple((kind.removeprefix(HEAD), (student, kind), method) for kind in heads)),
-    )  # fmt: skip
-    for claim in found:
-        compared = tuple(c for c in claim.comparisons if there.issuperset(c[1:]))
-        if compared:
-            yield claim._replace(comparisons=compared)
+    rivals = real(alone).groupby("map").image_auroc.mean().sort_values(ascending=False)
+    heads = sorted(set(networks["map"][networks["map"].str.startswith(HEAD)]))
+    return {
+        "denoising": [
+            *students("full", "encoder_decoder", "with a decoder"),
+            *students("denoising", "plain", "without a decoder"),
+        ],
+        "encoder-decoder": [
+            *students("full", "denoising", "with denoising"),
+            *students("encoder_decoder", "plain", "without denoising"),
+        ],
+        "both": [*students("full", "plain", "both or neither")],
+        "fusion": [
+            (f"{name.replace('_', '-')} student", (name, "segmentation"), (name, "cosine"))
+            for name in dict.fromkeys([student, *networks.student])
+        ],
+        "baseline": [(f"against {plain(kind)}", method, ("none", kind)) for kind in rivals.index],
+        "heads": [(kind.removeprefix(HEAD), (student, kind), method) for kind in heads],
+    }
 
 
 def answers(tables, smallest):
     """Every claim as a dict: key, question, answers, those on the method itself first, verdict."""
     scores = [Scores(tables.tested, metric, tables.draws) for metric in ANSWERED]
-    for claim in claims(tables):
-        found = [answer(s, one, smallest) for one in claim.comparisons for s in scores]
-        found = [one for one in found if one]
-        if found:
+    for key, compared in comparisons(tables).items():
+        found = [answer(s, one, smallest) for one in compared for s in scores]
+        if found := [one for one in found if one]:
+            question = QUESTIONS[key].format(method=method_name(tables.student))
             first = [one for one in found if one.label == found[0].label]
-            yield {"key": claim.key, "question": claim.question, "answers": found, "first": first,
+            yield {"key": key, "question": question, "answers": found, "first": first,
                    "verdict": summary(first)}  # fmt: skip
 
 
@@ -278,10 +268,9 @@ def numbers(answers):
     return pd.DataFrame(rows, columns=NUMBERS)
 
 
-def reached(tables, row, metric="image_auroc"):
-    """(mean, interval over seeds, interval over images) of a row in percent, or None."""
-    found = Scores(tables.tested, metric, tables.draws).estimate(row)
-    if found is None:
+def reached(tables):
+    """(mean, interval over images) of the method's image AUROC in percent, or None."""
+    scores = Scores(tables.tested, "image_auroc", tables.draws)
+    if (found := scores.estimate((tables.student, "segmentation"))) is None:
         return None
-    means = [*found[0].values()]
-    return float(np.mean(means)), seeds_interval(means), found[1]
+    return float(np.mean([*found[0].values()])), found[1]

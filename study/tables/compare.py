@@ -36,11 +36,8 @@ def both(before, after, root=ROOT):
 
 def parameters(one, two):
     """Parameters that differ: key, value in A and in B; – where a side lacks the key."""
-    keys = dict.fromkeys([*one.params, *two.params])
-    rows = [(key, *(str(side.params.get(key, "–")) for side in (one, two))) for key in keys]
-    rows = [row for row in rows if row[1] != row[2]]
-    columns = ["parameter", f"A: {one.name}", f"B: {two.name}"]
-    return pd.DataFrame(rows, columns=columns).set_index("parameter")
+    sides = {f"A: {one.name}": one.params, f"B: {two.name}": two.params}
+    return revisions.differing(sides).fillna("–").rename_axis("parameter")
 
 
 class Pair:
@@ -74,39 +71,48 @@ class Pair:
                     figures = resampling.image_auroc(scores, labels, drawn)
                     yield (*key[::-1], row.student, row.map, row.seed, "image_auroc"), figures
 
-    def told(self, scores, student, kind):
-        """B − A with its intervals, is B better, `93.1 ± 0.4` of A and of B; – where one lacks it.
+    def levels(self, scores, student, kind):
+        """`93.1 ± 0.4` of A and of B; – where one lacks the row. scores: `Scores` of both runs."""
+        found = [scores.estimate((f"{side}/{student}", kind)) for side in self.runs]
+        return [over_seeds(pd.Series(one[0])) if one else "–" for one in found]
 
-        scores: `Scores` of both runs' rows. Equal bits are unchanged.
-        """
-        found, levels = self.answer(scores, student, kind), []
-        for side in self.runs:
-            row = scores.estimate((f"{side}/{student}", kind))
-            levels.append(over_seeds(pd.Series(row[0] if row else {}, dtype=float)) or "–")
-        if found is None:
-            return "–", "–", *levels
-        if not any(found.pairs.values()):
-            return signed(0), "unchanged", *levels
-        return claims.figures(found), found.verdict, *levels
-
-    def answer(self, scores, student, kind):
+    def better(self, scores, student, kind):
         """`claims.Answer` to: is B better than A? None where they share no seed."""
         comparison = "", (f"B/{student}", kind), (f"A/{student}", kind)
         return claims.answer(scores, comparison, self.smallest)
 
     def beside(self, metric="image_auroc"):
-        """`told` for each row of the tables that has the metric."""
+        """A row for each row of the tables that has the metric: `told`, and the levels."""
         found = {}
         for where, rows in self.rows.groupby(ROW[:2], sort=False):
             scores = Scores(rows, metric, self.draws)
             names = ((student.partition("/")[2], kind) for student, kind in scores.rows)
             for name in dict.fromkeys(names):
-                found[*where, *name] = self.told(scores, *name)
+                row = *told(self.better(scores, *name)), *self.levels(scores, *name)
+                found[*where, *name] = row
         columns = ["B − A [over seeds] [over images]", "is B better?"]
         columns += [f"{side}: {run.name}" for side, run in self.runs.items()]
         frame = pd.DataFrame.from_dict(found, orient="index", columns=columns)
         frame.index = pd.MultiIndex.from_tuples(frame.index, names=ROW) if found else frame.index
         return frame
+
+    def gains(self):
+        """B − A in points of every metric that both measured, a row for each row of the tables."""
+        columns = {metric: self.beside(metric).iloc[:, 0] for metric in METRICS}
+        frame = pd.DataFrame(columns).reindex(columns["image_auroc"].index).fillna("–")
+        return frame.loc[(frame[METRICS[1:]] != "–").any(axis=1)]
+
+
+def told(found):
+    """B − A in points with its intervals, and whether B is better; equal bits are unchanged.
+
+    found: of `Pair.better`.
+    """
+    if found is None:
+        return "–", "–"
+    if not any(found.pairs.values()):
+        return signed(0), "unchanged"
+    return claims.figures(found), found.verdict
 
 
 def tested(run, category, benchmark, rows):
@@ -116,19 +122,6 @@ def tested(run, category, benchmark, rows):
     images, real = run.scores[category], rows.real_defects.iloc[0]
     chosen = images[(images.split == "test") & ((images.label == 0) | (images.drawn != real))]
     return list(chosen.name), list(chosen.label), chosen
-
-
-def beside(one, two):
-    """A row for each row of the tables: B − A in points paired by seed, is B better, A and B."""
-    return Pair(one, two).beside()
-
-
-def gains(one, two):
-    """B − A in points of every metric that both measured, a row for each row of the tables."""
-    pair = Pair(one, two)
-    columns = {metric: pair.beside(metric).iloc[:, 0] for metric in METRICS}
-    frame = pd.DataFrame(columns).reindex(columns["image_auroc"].index).fillna("–")
-    return frame.loc[(frame[METRICS[1:]] != "–").any(axis=1)]
 
 
 def flipped(one, two):
@@ -142,22 +135,23 @@ def flipped(one, two):
     student = two.params.get("headline", "full")
     tables = {
         category: thresholds.changed(
-            *(thresholds.table(x.scores[category], student) for x in (one, two))
+            *(thresholds.table(run.scores[category], student) for run in (one, two))
         )
         for category in shared
     }
-    tables = {category: table for category, table in tables.items() if table is not None}
-    return pd.concat(tables, names=["category", "image"]) if tables else thresholds.NO_CUT
+    if all(table is None for table in tables.values()):
+        return thresholds.NO_CUT
+    return pd.concat(tables, names=["category", "image"])  # leaves out what is None
 
 
-def answer(one, two):
+def answer(pair):
     """What was changed, and what that did to the method of B and to the verdicts on images."""
-    student, pair, table = two.params.get("headline", "full"), Pair(one, two), parameters(one, two)
+    one, two = pair.runs.values()
+    student, table = two.params.get("headline", "full"), parameters(one, two)
     shared = [c for c in one.params["categories"] if c in two.params["categories"]]
     rows = pair.rows[pair.rows.category.isin(shared) & pair.rows.real_defects.astype(bool)]
-    scores = Scores(rows, "image_auroc", pair.draws)
-    _, verdict, before, after = pair.told(scores, student, "segmentation")
-    found, images = pair.answer(scores, student, "segmentation"), flipped(one, two)
+    row = Scores(rows, "image_auroc", pair.draws), student, "segmentation"
+    found, (before, after), images = pair.better(*row), pair.levels(*row), flipped(one, two)
 
     shown = [f"`{key}` {a} → {b}" for key, a, b in table.head(3).itertuples(name=None)]
     more = [f"{len(table) - 3} more"] if len(table) > 3 else []
@@ -171,21 +165,17 @@ def answer(one, two):
             "verdicts are right."
         )
         images = changed if len(images) else "No test image changed its verdict."
+    careful = [
+        f"\n\n**Careful:** the results of {run.name} were made with other values of "
+        f"{', '.join(run.stale[:5])}; `dvc repro` brings them up to date."
+        for run in (one, two)
+        if run.stale
+    ]
     return (
         f"**Answer.** From {one.name} to {two.name}, {what}. The image AUROC of "
-        f"{method_name(student)} goes from {before} to {after} %. Is B better? {upper(verdict)}: "
-        f"{numbers}. {images}"
-    ) + "".join(warnings(one, two))
-
-
-def warnings(one, two):
-    """A sentence for each side whose results are older than its params.yaml."""
-    for side in (one, two):
-        if side.stale:
-            yield (
-                f"\n\n**Careful:** the results of {side.name} were made with other values of "
-                f"{', '.join(side.stale[:5])}; `dvc repro` brings them up to date."
-            )
+        f"{method_name(student)} goes from {before} to {after} %. Is B better? "
+        f"{upper(told(found)[1])}: {numbers}. {images}{''.join(careful)}"
+    )
 
 
 def main(arguments):
@@ -201,8 +191,7 @@ def main(arguments):
         parameters = {"before": before, "after": after}
         notebook.run(ROOT / "notebooks" / "compare.ipynb", target, parameters)
         with files.whole(target.with_suffix(".html")) as path:
-            style = (ROOT / "study/site/templates/site.css").read_text(encoding="utf-8")
-            path.write_text(notebooks.alone(target, style), encoding="utf-8")
+            path.write_text(notebooks.alone(target), encoding="utf-8")
     except (ValueError, OSError, notebook.NotebookError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -21,12 +21,9 @@ def about(settings):
 
 
 def load(settings, category):
-    """Scores by image of the networks and, once the stage `calibration` ran, of the combination."""
+    """Scores by image of the networks and of the combination, if there is one."""
     images = load_scores(results.scores(settings.study, category))
-    path = results.scores(settings.study, category, "calibration")
-    if not path.exists():
-        return images
-    more = load_scores(path)
+    more = load_scores(results.scores(settings.study, category, "calibration"))
     return images.join(more.loc[:, more.columns.str.startswith("none/combined/")])
 
 

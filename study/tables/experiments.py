@@ -10,11 +10,11 @@ import sys
 from io import StringIO
 
 import pandas as pd
+from dvc.utils.flatten import flatten
 from ruamel.yaml import YAML
 
 from study.params import ROOT
 from study.tables.format import markdown
-from study.tables.revisions import flat
 
 FIGURE = re.compile(r"(.*:)?(image_auroc|pixel_auroc|pixel_ap|pro|iap)(_\w+)?")
 
@@ -38,7 +38,7 @@ def main():
     if run.returncode:
         sys.exit(run.returncode)
     tree = YAML(typ="safe", pure=True).load((ROOT / "params.yaml").read_text("utf-8"))
-    print(markdown(table(run.stdout, flat(tree))))
+    print(markdown(table(run.stdout, flatten(tree))))
 
 
 if __name__ == "__main__":

@@ -5,17 +5,17 @@ import platform
 import shutil
 from importlib.metadata import version
 
-import pandas as pd
+from dvc.utils.flatten import flatten
 from ruamel.yaml import YAML
 
 from lib.devices import bf16_is_faster, device_name
 from study import results
 from study.data.category import Category
 from study.params import ROOT
-from study.tables import alarms, answers, claims, paper
-from study.tables.ablations import missing, pixel_table, table4
+from study.tables import alarms, claims, paper
+from study.tables.ablations import answer, missing, pixel_table, table4
 from study.tables.format import counted, markdown
-from study.tables.revisions import flat
+from study.tables.revisions import differing
 
 PACKAGES = ("torch", "timm", "numpy", "scikit-learn", "scikit-image", "dvc", "papermill")
 SMOKE = (
@@ -30,12 +30,6 @@ NO_RESULT = (  # keys that name things, or change no result of the method
 HEADLINE_STAGES = (
     *("dataset", "student", "segmentation", "maps", "evaluation", "baseline", "calibration"),
 )
-
-
-def precision(params):
-    """The number format that trains on this device, fp32 or bf16."""
-    asked = params.arithmetic.precision
-    return ("fp32", "bf16")[bf16_is_faster()] if asked == "auto" else asked
 
 
 SCALE = {  # keys that say most about the size of a run, in words
@@ -53,13 +47,15 @@ SCALE = {  # keys that say most about the size of a run, in words
 def protocol(params):
     """One paragraph: benchmark, sizes, steps, seeds, device; what is named smoke is no result."""
     student, segmentation = params.students[params.headline], params.segmentation
+    if (precision := params.arithmetic.precision) == "auto":
+        precision = "bf16" if bf16_is_faster() else "fp32"  # the format that trains on this device
     return (SMOKE if params.study.endswith("_smoke") else "") + (
         f"Study {params.study}: {', '.join(params.categories)} from {params.dataset.root}, "
         f"{params.dataset.image_size}x{params.dataset.image_size}, "
         f"{counted(len(params.seeds), 'seed')}, "
         f"{student.steps} student steps of {student.batch_size} images and {segmentation.steps} "
         f"segmentation steps of {segmentation.batch_size}, teacher {params.teacher.backbone}; "
-        f"trained in {precision(params)}; last step, nothing chosen on test. "
+        f"trained in {precision}; last step, nothing chosen on test. "
         f"Device: {device_name()}. Python {platform.python_version()}, "
         f"{', '.join(f'{name} {version(name)}' for name in PACKAGES)}."
     )
@@ -82,35 +78,26 @@ def copy_headline_notebooks(params):
 
 def differences(root=ROOT):
     """Keys of params.yaml that differ from the paper's profile: `profiles/paper.yaml`, `here`."""
-    yaml, found = YAML(typ="safe", pure=True), []
-    for path in (root / "params.yaml", ROOT / "profiles/paper.yaml"):
-        tree = yaml.load(path.read_text("utf-8"))
-        found.append({k: v for k, v in flat(tree).items() if not k.startswith(NO_RESULT)})
-    here, there = found
-    keys = [key for key in here if key in there and here[key] != there[key]]
-    rows = {key: [str(there[key]), str(here[key])] for key in keys}
-    columns = ["profiles/paper.yaml", "this study"]
-    return pd.DataFrame.from_dict(rows, "index", columns=columns).rename_axis("key")
+    yaml, shipped = YAML(typ="safe", pure=True), "profiles/paper.yaml"
+    sides = {shipped: ROOT / shipped, "this study": root / "params.yaml"}
+    table = differing({k: flatten(yaml.load(path.read_text("utf-8"))) for k, path in sides.items()})
+    table = table.dropna()  # keys that both have
+    return table[~table.index.str.startswith(NO_RESULT)].rename_axis("key")
 
 
 def scale(found):
-    """One sentence on how far the settings are from the paper's; empty where they are equal."""
-    known = dict(zip(found.index, found.to_numpy(), strict=True))
-    parts = [f"{name} {known[k][1]} ({known[k][0]})" for k, name in SCALE.items() if k in known]
-    if not parts:
+    """One sentence on how far the settings are from the paper's; empty where they are equal.
+
+    found: of `differences`.
+    """
+    rows = found.itertuples(name=None)
+    if not (parts := [f"{SCALE[k]} {here} ({there})" for k, there, here in rows if k in SCALE]):
         return ""
     return (
         "This run is not the paper's protocol. Here, with the paper's value in brackets: "
-        f"{', '.join(parts)}. In all, {len(known)} settings differ. So a *no* here does not refute "
+        f"{', '.join(parts)}. In all, {len(found)} settings differ. So a *no* here does not refute "
         "the paper."
     )
-
-
-def budget(root=ROOT):
-    """Sections of Markdown: keys of params.yaml that differ from the paper's profile."""
-    table = differences(root).rename(index="`{}`".format)
-    title = "### Where this study's parameters differ from the paper's"
-    return [title, markdown(table)] if len(table) else []
 
 
 def misleading(categories):
@@ -135,12 +122,14 @@ def text(params, tables, notebooks, details=()):
     figures = [f"![Hits, misses and false alarms: {name}](figures/{name}-outcomes.png)"
                for name in params.categories]  # fmt: skip
     found = list(claims.answers(tables, params.claims.smallest))
-    reached, pixels = claims.reached(tables, (tables.student, "segmentation")), pixel_table(tables)
+    pixels = pixel_table(tables)
     note = "" if tables.test.real_defects.all() else "; `_drawn`: drawn on good images, not real"
+    differing = differences().rename(index="`{}`".format)
+    budget = "### Where this study's parameters differ from the paper's", markdown(differing)
     blocks = [
         f"# Study `{params.study}`",
         protocol(params),
-        answers.ablations(found, reached, tables.student),
+        answer(tables, found),
         "Commit, parameters and wall time: `run.md`, once `make record` has written it.",
         "## Image AUROC on real defects (percent, mean ± standard deviation over seeds)",
         markdown(table4(tables)),
@@ -151,8 +140,8 @@ def text(params, tables, notebooks, details=()):
         "## The paper's questions, answered here",
         claims.rule(params.claims, found),
         markdown(claims.table(found)) if found else "No question can be answered.",
-        *paper.sections(tables.test, answers.paper_figures(tables.test)),
-        *(budget() if paper.applies(tables.test) else []),
+        *paper.sections(tables.test, paper.answer(tables.test)),
+        *(budget if len(differing) and paper.applies(tables.test) else []),
         *figures,
         "## Notebooks\n\n" + "\n".join(links),
         "The other items' notebooks lie in DVC's cache and, after `dvc repro`, "

@@ -64,26 +64,29 @@ def quoted_rows():
     )
 
 
-def quoted_method(metric, method="DeSTSeg"):
-    """Quoted mean and deviation of a method, a row for each category and `mean`; NaN: not given.
+@cache
+def quoted_figures():
+    """Tables 1 to 3 and the re-runs in one, by (method or authors of a re-run, category)."""
+    tables = [quoted("table1").assign(category="mean"), quoted("table2"), quoted("table3")]
+    again = quoted("remeasured").rename(columns={"source": "method"})
+    return pd.concat([*tables, again]).groupby(["method", "category"], sort=False).first()
 
-    Image AUROC by category comes from MambaAD's re-run: the authors give only its mean.
+
+def published(method, metric):
+    """Quoted mean and deviation, a row for each category and `mean`; NaN: not given.
+
+    method: of tables 1 to 3; or MambaAD or BaoIAD, who ran DeSTSeg again.
     """
+    found = quoted_figures().loc[method].reindex([*CATEGORIES, "mean"])
+    return found[[metric, f"{metric}_std"]].set_axis(["value", "deviation"], axis="columns")
+
+
+def quoted_method(metric):
+    """`published` of DeSTSeg; image AUROC by category is MambaAD's: the authors give its mean."""
+    found = published("DeSTSeg", metric)
     if metric == "image_auroc":
-        table = quoted("table1").assign(category="mean")
-    else:
-        table = quoted("table3" if metric.startswith("iap") else "table2")
-    table = table[table.method == method].set_index("category")
-    found = table.reindex([*CATEGORIES, "mean"]).filter([metric, f"{metric}_std"])
-    if metric == "image_auroc" and method == "DeSTSeg":
-        found[metric] = found[metric].fillna(remeasured("MambaAD")[metric])
-    return found.set_axis(["value", "deviation"], axis=1)
-
-
-def remeasured(source):
-    """Figures of DeSTSeg by `source` (MambaAD or BaoIAD), a row for each category and `mean`."""
-    table = quoted("remeasured")
-    return table[table.source == source].set_index("category").reindex([*CATEGORIES, "mean"])
+        found["value"] = found["value"].fillna(published("MambaAD", metric)["value"])
+    return found
 
 
 def real(frame):
@@ -138,12 +141,6 @@ def quotes(benchmarks):
     return all(name.removesuffix("_drawn") in PUBLIC for name in benchmarks)
 
 
-def coverage(rows):
-    """`2 of 15 categories, 1 seed`: the part of the paper's grid that was run."""
-    run = len(categories_run(rows))
-    return f"{run} of {len(CATEGORIES)} categories, {counted(rows.seed.nunique(), 'seed')}"
-
-
 def show(value, deviation=float("nan")):
     """A quoted figure as text, `–` where there is none."""
     return plus_minus(value, deviation) or UNKNOWN
@@ -159,17 +156,13 @@ def compare(rows, metric, published):
     found = {}
     for name, (value, deviation) in published.iterrows():
         members = CATEGORIES if name == "mean" else [name]
-        gap, inside = UNKNOWN, UNKNOWN
         difference = seed_means(rows, metric, members).mean() - value
-        if not pd.isna(difference):
-            gap = signed(difference)
-            if not pd.isna(deviation):
-                inside = "yes" if abs(difference) <= 2 * deviation + ROUNDING else "no"
+        inside = "yes" if abs(difference) <= 2 * deviation + ROUNDING else "no"
         found[name] = {
             "ours": ours(rows, metric, members),
             "paper": show(value, deviation),
-            "difference": gap,
-            WITHIN: inside,
+            "difference": UNKNOWN if pd.isna(difference) else signed(difference),
+            WITHIN: UNKNOWN if pd.isna(difference + deviation) else inside,
         }
     return pd.DataFrame.from_dict(found, orient="index").rename_axis("category")
 
@@ -188,13 +181,11 @@ def pro_table(test):
 
     MambaAD's has no deviation; BaoIAD gives the mean over the categories only.
     """
-    mamba, bao = remeasured("MambaAD"), remeasured("BaoIAD")
-    values = pd.DataFrame({"value": mamba.pro, "deviation": mamba.pro_std})
-    left = compare(rows_of(test), "pro", values).drop(columns=WITHIN)
-    values = pd.DataFrame({"value": bao.pro, "deviation": bao.pro_std})
-    right = compare(rows_of(test), "pro", values).drop(columns="ours")
+    rows, inside = rows_of(test), WITHIN.replace("the paper's", "BaoIAD's")
+    mamba, bao = (compare(rows, "pro", published(who, "pro")) for who in ("MambaAD", "BaoIAD"))
+    left = mamba.drop(columns=WITHIN)
     left = left.set_axis(["ours", "MambaAD's re-run (quoted)", "difference from MambaAD"], axis=1)
-    inside = WITHIN.replace("the paper's", "BaoIAD's")
+    right = bao.drop(columns="ours")
     right = right.set_axis(["BaoIAD (quoted)", "difference from BaoIAD", inside], axis=1)
     return left.join(right)
 
@@ -209,35 +200,30 @@ def methods(test, categories=CATEGORIES):
     for method in quoted("table1").method:
         row = found[f"{method} (quoted)"] = {}
         for metric, title in NAMES.items():
-            values = quoted_method(metric, method)
-            if whole:
-                row[title] = show(*values.loc["mean"])
-            elif metric == "image_auroc":
-                row[title] = UNKNOWN  # the paper gives the mean of the 15 only
-            else:
-                row[title] = show(values.value[list(categories)].mean(skipna=False))
+            values = published(method, metric)
+            mean = values.loc["mean"] if whole else [values.value[[*categories]].mean(skipna=False)]
+            row[title] = show(*mean)
     rows = rows_of(test)
     found["DeSTSeg, ours"] = {t: ours(rows, m, categories) for m, t in NAMES.items()}
     return pd.DataFrame.from_dict(found, orient="index").rename_axis("method")
 
 
-def beside(found, published):
-    """Columns `<metric> ours`, `<metric> paper (quoted)` for every metric of `published`."""
+def beside(quotes, rows, categories):
+    """Columns `<metric> ours`, `<metric> paper (quoted)` for every metric of `quotes`.
+
+    rows: ours for each row of `quotes`; the figure is the mean of the categories.
+    """
     columns = {}
-    for metric in published.columns:
-        columns[f"{NAMES[metric]} ours"] = found[metric]
-        columns[f"{NAMES[metric]} paper (quoted)"] = published[metric].map(show)
-    return pd.DataFrame(columns)
+    for metric in quotes:
+        columns[f"{NAMES[metric]} ours"] = [ours(found, metric, categories) for found in rows]
+        columns[f"{NAMES[metric]} paper (quoted)"] = quotes[metric].map(show)
+    return pd.DataFrame(columns, index=quotes.index)
 
 
 def parts(test):
     """Table 4, the eight rows of students and maps; ours is the mean of the categories run."""
-    published, chosen = paper_table4(), categories_run(real(test))
-    found = {
-        metric: [ours(rows_of(test, *key), metric, chosen) for key in published.index]
-        for metric in published.columns
-    }
-    return beside(pd.DataFrame(found, index=published.index), published)
+    quotes, run = paper_table4(), categories_run(real(test))
+    return beside(quotes, [rows_of(test, *key) for key in quotes.index], run)
 
 
 def heads_table(test):
@@ -245,17 +231,15 @@ def heads_table(test):
 
     With heads measured, `product` is restricted to their categories and seeds.
     """
-    heads, reference = real(test[test["map"].str.startswith(HEAD)]), rows_of(test)
+    heads, method = real(test[test["map"].str.startswith(HEAD)]), rows_of(test)
     heads = heads.assign(head=heads["map"].str.removeprefix(HEAD))
     if len(heads):
-        reference = reference.merge(heads[["category", "seed"]].drop_duplicates())
-    published = quoted("tables5_6").drop_duplicates("head").set_index("head")
-    published = published.reindex(dict.fromkeys(["product", *published.index, *heads["head"]]))
-    rows = {name: heads[heads["head"] == name] for name in published.index} | {"product": reference}
-    chosen, metrics = reference.category.unique(), ["image_auroc", "pixel_ap", "iap"]
-    found = {m: [ours(rows[name], m, chosen) for name in published.index] for m in metrics}
-    table = beside(pd.DataFrame(found, index=published.index), published[metrics])
-    table.insert(0, "variant", published.variant.fillna("ours only"))
+        method = method.merge(heads[["category", "seed"]].drop_duplicates())
+    quotes = quoted("tables5_6").drop_duplicates("head").set_index("head")
+    quotes = quotes.reindex(dict.fromkeys(["product", *quotes.index, *heads["head"]]))
+    rows = [method, *(heads[heads["head"] == name] for name in quotes.index[1:])]
+    table = beside(quotes[["image_auroc", "pixel_ap", "iap"]], rows, method.category.unique())
+    table.insert(0, "variant", quotes.variant.fillna("ours only"))
     return table
 
 
@@ -264,10 +248,24 @@ def deviations():
     return quoted("deviations").set_index("point")
 
 
-def within(test):
-    """`yes` or `no` for each measured figure that the paper gives a standard deviation for."""
-    verdicts = pd.concat([against_paper(test, metric)[WITHIN] for metric in NAMES])
-    return verdicts[verdicts != UNKNOWN]
+def answer(test):
+    """What was run of the paper's grid, and how many figures lie within the paper's spread."""
+    if not applies(test):
+        return (
+            "The paper's figures are for MVTec AD. This study measured nothing on MVTec AD, so "
+            "there is nothing to compare."
+        )
+    rows, whole = rows_of(test), len(CATEGORIES)
+    run, seeds = len(categories_run(rows)), rows.seed.nunique()
+    said = [x for name in NAMES for x in against_paper(test, name)[WITHIN]]
+    close, far = said.count("yes"), said.count("no")
+    luck = " With one seed there is no spread, so a figure outside may be bad luck." * (seeds == 1)
+    return (
+        f"This study covers {run} of {whole} categories, {counted(seeds, 'seed')}; the paper "
+        f"covers {whole} categories, 5 seeds. The paper gives a standard deviation for "
+        f"{counted(close + far, 'figure')} measured here; {close} of these "
+        f"{'lies' if close == 1 else 'lie'} within two standard deviations (+ 0.05 for rounding)."
+    ) + luck
 
 
 def sections(test, answer=""):

@@ -5,12 +5,13 @@ Read from params.yaml, dvc.lock and reports/<study>/ of the revision; nothing is
 
 import io
 import re
-from contextlib import closing
 from typing import NamedTuple
 
+import fsspec
 import pandas as pd
 import yaml
 from dvc.scm import Git, SCMError, resolve_rev
+from dvc.utils.flatten import flatten
 
 from study.params import ROOT
 from study.scoring.scores import load_scores
@@ -31,16 +32,16 @@ class Experiment(NamedTuple):
     stale: list  # keys of params.yaml whose value is not the one that the results were made with
 
 
-def resolve(name, root=ROOT):
-    """The commit that `name` stands for; None for the working tree, whose name is empty.
+def files(name, root=ROOT):
+    """The file system of a revision, or of the working tree, whose name is empty.
 
     Raises ValueError for a name that git and DVC do not know, or that several experiments have.
     """
     if not name:
-        return None
+        return fsspec.filesystem("dir", path=str(root), target_protocol="file")
     try:
-        with closing(Git(str(root))) as repository:
-            return resolve_rev(repository, name)
+        repository = Git(str(root))
+        return repository.get_fs(resolve_rev(repository, name))
     except SCMError as error:
         raise ValueError(
             f"no revision {name!r} ({error}): give a commit, branch, tag or the name of an "
@@ -48,14 +49,9 @@ def resolve(name, root=ROOT):
         ) from None
 
 
-def _read(commit, path, root):
-    """Text of a file in the commit, or in the working tree; None if it is not there."""
-    if commit:
-        with closing(Git(str(root))) as repository:
-            files = repository.get_fs(commit)
-            text = files.read_text(path, encoding="utf-8") if files.isfile(path) else None
-    else:
-        text = (root / path).read_text(encoding="utf-8") if (root / path).is_file() else None
+def _read(files, path):
+    """Text of a file; None if it is not there."""
+    text = files.read_text(path, encoding="utf-8") if files.isfile(path) else None
     if text and re.search("^<<<<<<< ", text, re.MULTILINE):
         raise ValueError(f"{path}: unresolved conflicts of a merge; resolve them first")
     return text
@@ -72,11 +68,14 @@ def _tree(text, path):
     raise ValueError(f"{path}: {reason}; mend it, or get it again from git")
 
 
-def flat(tree, prefix=""):
-    """{"students.full.steps": 400, ...} of nested mappings; an empty one has no keys to name."""
-    if not isinstance(tree, dict):
-        return {prefix[:-1]: tree}
-    return {k: v for key in tree for k, v in flat(tree[key], f"{prefix}{key}.").items()}
+def differing(sides):
+    """Parameters that differ, as text, a row each; NaN where a side lacks one.
+
+    sides: {label: flat parameters} of two.
+    """
+    columns = {label: pd.Series(params).map(str) for label, params in sides.items()}
+    table = pd.concat(columns, axis="columns", sort=False)
+    return table[table.nunique(axis="columns", dropna=False) > 1]
 
 
 def _stale(lock, params, tree):
@@ -88,37 +87,36 @@ def _stale(lock, params, tree):
     for stage, record in _tree(lock or "{}", "dvc.lock").get("stages", {}).items():
         if stage.partition("@")[2] in keys:
             for section, value in record.get("params", {}).get("params.yaml", {}).items():
-                used |= flat(value, f"{section}.")
+                used |= flatten({section: value})
     return sorted(key for key, value in used.items() if params.get(key, value) != value)
 
 
 def load(name, root=ROOT):
     """The experiment at a revision. Raises ValueError where it is unknown or has no results."""
-    commit, called = resolve(name, root), name or "working tree"
-    if not (text := _read(commit, "params.yaml", root)):
+    source, called = files(name, root), name or "working tree"
+    if not (text := _read(source, "params.yaml")):
         raise ValueError(f"{called}: there is no params.yaml")
     tree = _tree(text, f"{called}: params.yaml")
     if wrong := [key for key, kind in KEYS.items() if not isinstance(tree.get(key), kind)]:
         raise ValueError(f"{called}: params.yaml: {wrong[0]}: missing or mistyped; correct the key")
-    folder, params = f"reports/{tree['study']}", flat(tree)
+    folder, params = f"reports/{tree['study']}", flatten(tree)
 
     def frame(path, read=pd.read_csv):
-        found = _read(commit, f"{folder}/{path}.csv", root)
+        found = _read(source, f"{folder}/{path}.csv")
         return read(io.StringIO(found)) if found else None
 
     def images(category):
         one, other = (frame(f"scores/{category}{of}", load_scores) for of in ("", "-baseline"))
-        if one is None or "drawn" not in one or other is None:  # older runs kept less
-            return one if one is not None and "drawn" in one else None
-        return one.join(other.drop(columns=FACTS))
+        if one is None or "drawn" not in one:  # older runs kept less
+            return None
+        return one if other is None else one.join(other.drop(columns=FACTS))
 
     if (test := frame("ablations")) is None:
         raise ValueError(f"{called}: no results, {folder}/ablations.csv is not there; {RUN}")
     baseline = frame("baseline")
     rivals = test[:0] if baseline is None else baseline[baseline.split == "test"]
-    scores = {category: images(category) for category in tree["categories"]}
-    scores = {category: table for category, table in scores.items() if table is not None}
-    stale = _stale(_read(commit, "dvc.lock", root), params, tree)
+    scores = {c: table for c in tree["categories"] if (table := images(c)) is not None}
+    stale = _stale(_read(source, "dvc.lock"), params, tree)
     rows = together(test, rivals).reset_index(drop=True)
     rows = rows.sort_values("real_defects", ascending=False, kind="stable")
     return Experiment(called, params, rows, scores, stale)

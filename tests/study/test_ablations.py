@@ -10,7 +10,7 @@ import pytest
 from study import params, results
 from study.scoring import scores
 from study.scoring.scores import COLUMNS, MAPS
-from study.tables import ablations
+from study.tables import ablations, claims
 from study.tables.paper import CATEGORIES
 
 PARAMS = replace(params.load(), study="toy", categories=("nut", "bolt"), seeds=(0, 1))
@@ -139,16 +139,12 @@ def test_collect_declared_categories_only(elsewhere):
         ablations.collect(settings("nut", "missing"))
 
 
-def test_saved_tables_come_back(tables):
+def test_saved_tables_hold_every_row(tables):
     folder = results.reports("toy")
     ablations.save_tables(tables, folder, 0.5)
-    back = ablations.load_tables(settings("nut", "bolt"))
-    for one, other in zip(tables[:3], back[:3], strict=True):
-        pd.testing.assert_frame_equal(
-            one.reset_index(drop=True), other, check_dtype=False, atol=1e-6
-        )
-    assert back.draws.keys() == tables.draws.keys() and back.student == "full"
-    assert ablations.load_tables(settings("nut", "bolt"), resampled=False).draws == {}
+    for one, name in zip(tables[:3], ("ablations", "validation", "baseline"), strict=True):
+        back = pd.read_csv(folder / f"{name}.csv")
+        pd.testing.assert_frame_equal(one.reset_index(drop=True), back, check_dtype=False)
     claims = pd.read_csv(folder / "claims.csv")
     row = claims[(claims.metric == "image_auroc") & (claims.comparison.str.startswith("with a"))]
     assert row.iloc[0][["points", "answer", "paper_points"]].tolist() == [1.0, "Yes", 0.9]
@@ -184,3 +180,17 @@ def test_the_record_of_another_run_goes_with_its_tables(tables, tmp_path):
     assert record.exists(), "the same tables"
     ablations.save_tables(tables._replace(test=tables.test[:-1]), tmp_path, 0.5)
     assert not record.exists()
+
+
+def test_the_answer_gives_the_level_and_every_claim():
+    tables = make_tables(rows(), width=0.01)
+    found = list(claims.answers(tables, 0.5))
+    said = ablations.answer(tables, found)
+    assert said.startswith("**Answer.** The full method reaches an image AUROC of 59.2 [58")
+    assert said.count("\n- ") == len(found) == 5
+    assert said.count("over seeds") == 3 * 5  # image AUROC, pixel AP and IAP of each
+    assert "No image AUROC" in ablations.answer(tables._replace(test=tables.test[:0]), [])
+    plain = tables._replace(student="plain", draws={})
+    assert ablations.answer(plain, []) == (
+        "**Answer.** The student `plain` reaches an image AUROC of 56.2 percent on real defects."
+    )

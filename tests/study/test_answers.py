@@ -5,15 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from test_ablations import baseline_rows, make_tables, rows
+from test_ablations import baseline_rows, rows
 from test_scores import SETTINGS, category, images_of, maps_of
 from test_thresholds import scores
 
 from study.scoring.scores import MAPS
 from study.scoring.view import View
-from study.tables import answers, claims
-
-FULL = ("full", "segmentation")
+from study.tables import answers
 
 
 def test_dataset_counts_real_images_and_pairs():
@@ -32,7 +30,7 @@ def test_baseline_names_the_best_levels():
     assert "94.0 ± 0.0 % on real test images (nearest neighbour 3;" in said
     assert "nearest neighbour 2 3: 55.0 ± 0.0" in said
     assert "No baseline" in answers.baseline(frame[:0])
-    assert "No real defective" in answers.baseline(frame[~frame.real_defects])
+    assert "No baseline" in answers.baseline(frame[~frame.real_defects])
 
 
 @pytest.mark.parametrize(("real", "kind"), [(False, "drawn"), (True, "real")])
@@ -76,21 +74,6 @@ def test_explore_says_truth_verdict_and_rank():
     assert "above 100% of the good and" in defective
     view.held_out = replace(held_out, splits=np.full(24, "test"))
     assert "no threshold is chosen" in answers.explore(view, 0, bad)
-
-
-def test_ablations_gives_the_level_and_every_claim():
-    tables = make_tables(rows(), width=0.01)
-    found = list(claims.answers(tables, 0.5))
-    said = answers.ablations(found, claims.reached(tables, FULL), "full")
-    assert said.startswith("**Answer.** The full method reaches an image AUROC of 59.2 [58")
-    assert said.count("\n- ") == len(found) == 5
-    assert said.count("over seeds") == 3 * 5  # image AUROC, pixel AP and IAP of each
-    assert "No image AUROC on real defects" in answers.ablations([], None, "full")
-    other = answers.ablations([], (90.0, None, None), "plain")
-    assert (
-        other
-        == "**Answer.** The student `plain` reaches an image AUROC of 90.0 percent on real defects."
-    )
 
 
 def test_pro_says_how_far_each_reading_moves_the_figure():

@@ -18,10 +18,10 @@ from study import params, results
 from study.scoring import thresholds
 from study.scoring.scores import MAPS, Scored, save, score
 from study.scoring.view import View
-from study.site import build, checks, gallery
+from study.site import build, evidence, gallery
+from study.site import rows as table_rows
 from study.tables import ablations, paper
 from study.tables import page as page_of
-from study.tables.format import signed
 
 TOY = replace(SETTINGS, study="toy", categories=("nut", "bolt"), seeds=(0, 1))
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -255,17 +255,6 @@ def test_every_parameter_is_printed_under_its_key(built):
     assert "\n".join(pre.get_text() for pre in page.find_all("pre")).split() == text.split()
 
 
-def test_a_record_of_another_run_is_not_quoted(tmp_path):
-    (tmp_path / "README.md").write_text("# Study\n\n400 steps.\n\nmore\n")
-    (tmp_path / "ablations.csv").write_text("a,b\n")
-    assert build.record(tmp_path) == ("400 steps.", None, "")
-    known = ablations.fingerprint(tmp_path)
-    (tmp_path / "run.md").write_text(f"# How\n\ncommit `{COMMIT}`, rows `{known}`\n")
-    assert build.record(tmp_path)[1] == COMMIT
-    (tmp_path / "ablations.csv").write_text("a,b\n1,2\n")
-    assert build.record(tmp_path) == ("400 steps.", None, "")
-
-
 def test_a_smoke_run_says_so_on_every_page(tmp_path):
     smoke = replace(TOY, study="toy_smoke")
     make_study(tmp_path, smoke)
@@ -286,7 +275,8 @@ def test_the_first_page_explains_the_method_and_why_to_trust_it(built):
     assert page.find("img", src="images/architecture.svg")["alt"]
     section = page.find(id="trust").find_parent("section")
     first, *others = section.find("table").tbody.find_all("tr")
-    assert first.td.get_text() == "make study" and len(others) == len(checks.TESTS)
+    measured = evidence.CHECKS.read_text("utf-8").splitlines()[1:]
+    assert first.td.get_text() == "make study" and len(others) == len(measured)
     assert f"recorded at commit {COMMIT[:10]}" in section.get_text()
     assert len(page.select("#deviations tbody tr")) == len(paper.deviations())
     cite = page.find(id="cite").find_parent("section")
@@ -343,7 +333,7 @@ def test_masks_and_drawn_defects_are_mentioned_as_they_are(masks, drawn):
     unknown = "No pixel metrics on elpv: not every defective test image has a mask"
     said = " ".join(build.not_measured(TOY, tables))
     assert (unknown in said) != masks and "drawn" not in said.lower()
-    found = build.pixel_results(tables)
+    found = table_rows.pixel_results(tables)
     assert (found is not None) == (masks or drawn)
     assert not found or ("defects drawn on good images" in found["note"]) == drawn
 
@@ -352,11 +342,6 @@ def test_parameter_blocks():
     text = "# about\n# more\n\na: 1 # x\nb:\n  c: 2\n\n  d: 3\n"
     found = [("about", "# about\n# more"), ("a", "a: 1 # x"), ("b", "b:\n  c: 2\n\n  d: 3")]
     assert list(build.parameter_blocks(text)) == found
-
-
-def test_words():
-    assert [signed(v) for v in (0.94, -0.06, -0.04, 0.0)] == ["+0.9", "-0.1", "0.0", "0.0"]
-    assert "</script" not in build.embedded({"a": "</script>"})
 
 
 # --- behaviour, in a browser ---

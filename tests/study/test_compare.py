@@ -33,7 +33,7 @@ def test_parameters_that_differ_and_no_others(pair):
 
 
 def test_differences_are_paired_by_seed(pair):
-    table = compare.beside(*pair)
+    table = compare.Pair(*pair).beside()
     few = "Undetermined"  # two good test images give no interval over images
     assert table.loc[FULL].tolist() == ["+2.0 [+2.0, +2.0]", few, "59.2 ± 0.4", "61.2 ± 0.4"]
     nearest = table.xs("none", level="student")
@@ -48,27 +48,27 @@ def test_images_are_resampled_in_pairs(pair):
     for run, seeds in zip(pair, ((1, 3, 2, 4), (1, 2, 3, 4)), strict=True):
         images = by_image(seeds, seeds, copies=20)
         runs.append(run._replace(scores={"nut": images, "bolt": images}))
-    numbers, answer, *_ = compare.beside(*runs).loc[FULL]
+    numbers, answer, *_ = compare.Pair(*runs).beside().loc[FULL]
     assert answer == "Yes" and numbers.startswith("+2.0 [+2.0, +2.0] [+")
     others = by_image(copies=20).assign(name=lambda frame: frame["name"] + "x")
     runs[1] = runs[1]._replace(scores={"nut": others})
-    assert compare.beside(*runs).loc[FULL].iloc[1] == "Undetermined", "of other images"
+    assert compare.Pair(*runs).beside().loc[FULL].iloc[1] == "Undetermined", "of other images"
 
 
 def test_a_row_or_seed_of_one_side_only_has_no_difference(pair):
     one, two = pair
     head = two.rows[(two.rows.student == "full") & (two.rows["map"] == "cosine")]
     more = two._replace(rows=pd.concat([two.rows, head.assign(map="segmentation, mine")]))
-    row = compare.beside(one, more).loc[("nut", "elpv", "full", "segmentation, mine")]
+    row = compare.Pair(one, more).beside().loc[("nut", "elpv", "full", "segmentation, mine")]
     assert row.tolist() == ["–", "–", "–", "55.3 ± 0.4"]
     alone = two._replace(rows=two.rows[two.rows.seed == 1])
-    assert compare.beside(one, alone).loc[FULL, "is B better?"] == "Undetermined"
+    assert compare.Pair(one, alone).beside().loc[FULL, "is B better?"] == "Undetermined"
     none = two._replace(rows=two.rows.assign(seed=two.rows.seed + 5))
-    assert compare.beside(one, none).loc[FULL].iloc[0] == "–"
+    assert compare.Pair(one, none).beside().loc[FULL].iloc[0] == "–"
 
 
 def test_every_metric_where_there_are_masks(pair):
-    table = compare.gains(*pair)
+    table = compare.Pair(*pair).gains()
     assert set(table.index.get_level_values("benchmark")) == {"elpv_drawn"}
     assert list(table.columns) == compare.METRICS
     row = table.loc[("nut", "elpv_drawn", "full", "segmentation")]
@@ -85,20 +85,21 @@ def test_flipped_images_by_category(pair):
 
 
 def test_the_answer(pair):
-    said = compare.answer(*pair)
+    said = compare.answer(compare.Pair(*pair))
     assert "one parameter differs: `students.full.steps` 400 → 800" in said
     assert "goes from 59.2 ± 0.4 to 61.2 ± 0.4 %" in said
     assert "Is B better? Undetermined: +2.0 points [+2.0, +2.0] over seeds; there are too" in said
     assert "on 4 test images changed; 2 of the new verdicts are right" in said
     assert "Careful" not in said
-    older = compare.answer(pair[0], pair[1]._replace(stale=["students.full.steps"], scores={}))
+    stale = pair[1]._replace(stale=["students.full.steps"], scores={})
+    older = compare.answer(compare.Pair(pair[0], stale))
     assert "**Careful:** the results of working tree were made with other values" in older
     assert "Whether verdicts changed is unknown" in older
-    same = compare.answer(pair[0], pair[0])
+    same = compare.answer(compare.Pair(pair[0], pair[0]))
     assert "no parameter differs" in same and "Is B better? Unchanged" in same
     assert "No test image changed its verdict." in same
     without = {"nut": by_image(validation=False)}
-    untuned = compare.answer(*(run._replace(scores=without) for run in pair))
+    untuned = compare.answer(compare.Pair(*(run._replace(scores=without) for run in pair)))
     assert "no threshold is chosen" in untuned
 
 
@@ -130,12 +131,10 @@ def test_the_command_line(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(notebook, "run", run)
     monkeypatch.setattr(compare, "both", lambda *_: None)
     monkeypatch.setattr(compare, "ROOT", tmp_path)
-    (tmp_path / "study/site/templates").mkdir(parents=True)
-    (tmp_path / "study/site/templates/site.css").write_text("h1 { color: red }")
     assert compare.main(["feature/x", ""]) == 0
     parameters = {"before": "feature/x", "after": ""}
     assert ran == [("compare.ipynb", "feature_x--working-tree.ipynb", parameters)]
     assert "rendered/compare/feature_x--working-tree.html" in capsys.readouterr().out
     page = (tmp_path / "rendered/compare/feature_x--working-tree.html").read_text("utf-8")
-    assert "h1 { color: red }" in page and "<script" not in page and "http" not in page
+    assert "<style>\n/* One look" in page and "<script" not in page and "http" not in page
     assert "<title>Which of two experiments does better, and where?</title>" in page

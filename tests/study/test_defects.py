@@ -60,7 +60,6 @@ def test_the_combination_stands_beside_the_maps(elsewhere):
     folder = results.scores(SETTINGS.study, "monocrystalline").parent
     folder.mkdir(parents=True)
     images().to_csv(folder / "monocrystalline.csv", index=False)
-    assert "none/combined/0" not in defects.load(SETTINGS, "monocrystalline")
     images(combined=True).to_csv(folder / "monocrystalline-calibration.csv", index=False)
     title, about, heading, table = defects.sections(SETTINGS)
     assert "found, combined" in table and heading == "### monocrystalline"

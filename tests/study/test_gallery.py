@@ -22,7 +22,8 @@ def view(elsewhere):
 
 def test_a_sheet_has_its_tiles_row_by_row():
     tiles = np.arange(18, dtype=np.uint8)[:, None, None] * np.ones((1, 2, 3), np.uint8)
-    found = np.asarray(gallery.sheet(tiles))
+    (picture,) = gallery.sheets(tiles)
+    found = np.asarray(picture)
     assert found.shape == (4, 48)
     assert found[0, ::3].tolist() == list(range(16)) and found[2, :9:3].tolist() == [16, 17, 0]
 
@@ -30,7 +31,7 @@ def test_a_sheet_has_its_tiles_row_by_row():
 def test_many_images_fill_several_sheets():
     """5,000 tiles of 128 pixels in one picture would pass WebP's 16,383 pixels."""
     tiles = np.broadcast_to(np.arange(5000, dtype=np.uint16)[:, None, None] % 251, (5000, 1, 1))
-    found = gallery.in_sheets(tiles.astype(np.uint8))
+    found = list(gallery.sheets(tiles.astype(np.uint8)))
     assert [picture.size for picture in found] == [(16, 16)] * 19 + [(16, 9)]
     assert max(found[0].size) * gallery.SIDE < 16383
     assert np.concatenate(found).ravel()[:5000].tolist() == tiles.ravel().tolist()

@@ -4,7 +4,7 @@ tests/helpers/hostile.py.
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile
 from toys import put
 
 from study.data import images
@@ -31,3 +31,12 @@ def test_links_into_the_cache_of_dvc_are_followed(tmp_path, monkeypatch):
 
 def test_the_cache_is_the_one_of_this_repository():
     assert images.dvc_cache().parts[-2:] == ("files", "md5")
+
+
+def test_a_truncated_file_is_refused_although_another_library_allows_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    Image.fromarray(np.arange(4096, dtype=np.uint8).reshape(64, 64)).save(tmp_path / "a.png")
+    content = (tmp_path / "a.png").read_bytes()
+    (tmp_path / "a.png").write_bytes(content[: len(content) // 2])
+    with pytest.raises(ValueError, match="truncated"):
+        read_image(tmp_path / "a.png", 1)

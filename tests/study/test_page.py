@@ -123,15 +123,11 @@ def test_parameters_that_differ_from_the_papers_are_named(tmp_path):
     (tmp_path / "profiles/paper.yaml").write_text(shipped, "utf-8")
     mine = shipped.replace("channels: 256 ", "channels: 64 ").replace("study: mvtec ", "study: x ")
     (tmp_path / "params.yaml").write_text(mine, "utf-8")
-    title, table = page.budget(tmp_path)
-    assert title.endswith("differ from the paper's") and len(table.splitlines()) == 3
-    assert [cell.strip() for cell in table.splitlines()[2].split("|")[1:4]] == [
-        "`segmentation.channels`",
-        "256",
-        "64",
-    ]
+    found = page.differences(tmp_path)
+    assert found.to_numpy().tolist() == [["256", "64"]]
+    assert found.index.tolist() == ["segmentation.channels"]
     (tmp_path / "params.yaml").write_text(shipped, "utf-8")
-    assert page.budget(tmp_path) == []
+    assert page.differences(tmp_path).empty
 
 
 def test_what_could_mislead_is_named(elsewhere):

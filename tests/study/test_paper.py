@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from study.scoring.scores import COLUMNS, MAPS, METRICS
-from study.tables import answers, paper
+from study.tables import paper
 
 STUDENTS = ("plain", "denoising", "encoder_decoder", "full")
 TABLES = ("table1", "table2", "table3", "table4", "tables5_6", "remeasured")
@@ -70,7 +70,7 @@ def test_quoted_figures_of_the_method():
     value, deviation = found["image_auroc"]
     assert value == 92.3 and pd.isna(deviation)  # MambaAD's, for the authors publish none
     assert tuple(paper.quoted_method("image_auroc").loc["mean"]) == (98.6, 0.4)
-    assert paper.quoted_method("image_auroc", "PatchCore").value.drop("mean").isna().all()
+    assert paper.published("PatchCore", "image_auroc").value.drop("mean").isna().all()
 
 
 @pytest.mark.parametrize(
@@ -189,16 +189,16 @@ def test_deviations_are_complete():
 
 
 def test_answer_counts_what_was_run():
-    found = answers.paper_figures(rows(score=0.9))
+    found = paper.answer(rows(score=0.9))
     # bottle: AP 90.3 ± 1.8, IAP 90.5 ± 1.7 and IAP@90 82.5 ± 4.1, not P; screw: none of the four
     assert found.startswith("This study covers 2 of 15 categories, 1 seed; the paper covers 15")
     assert "for 8 figures measured here; 3 of these" in found and "bad luck" in found
-    assert "luck" not in answers.paper_figures(rows(seeds=(0, 1)))
-    assert "nothing on MVTec AD" in answers.paper_figures(rows(["monocrystalline"]))
+    assert "luck" not in paper.answer(rows(seeds=(0, 1)))
+    assert "nothing on MVTec AD" in paper.answer(rows(["monocrystalline"]))
 
 
 def sections(frame):
-    return paper.sections(frame, answers.paper_figures(frame))
+    return paper.sections(frame, paper.answer(frame))
 
 
 def test_sections():

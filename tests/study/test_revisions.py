@@ -57,27 +57,25 @@ def test_every_kind_of_name_leads_to_its_commit(repository):
     git("tag", "v1", cwd=repository)
     git("branch", "wide", cwd=repository)
     for name in (first, first[:8], "HEAD", "main", "v1", "wide", "HEAD^{commit}"):
-        assert revisions.resolve(name, repository) == first
-    assert revisions.resolve("", repository) is None
+        assert revisions.files(name, repository).rev == first
 
 
 def test_an_experiment_of_dvc_is_found_by_its_name(repository):
     first = git("rev-parse", "HEAD", cwd=repository).strip()
     git("update-ref", f"refs/exps/{first[:2]}/{first[2:]}/more-steps", first, cwd=repository)
     git("update-ref", "refs/exps/celery/stash", first, cwd=repository)
-    assert revisions.resolve("more-steps", repository) == first
+    assert revisions.files("more-steps", repository).rev == first
     with pytest.raises(ValueError, match="no revision 'stash'"):
-        revisions.resolve("stash", repository)
+        revisions.files("stash", repository)
     (repository / "new").touch()
     second = commit(repository)
     git("update-ref", f"refs/exps/{second[:2]}/{second[2:]}/more-steps", second, cwd=repository)
-    assert revisions.resolve("more-steps", repository) == second, (
-        "the one that began here, as in DVC"
-    )
+    found = revisions.files("more-steps", repository).rev
+    assert found == second, "the one that began here, as in DVC"
     (repository / "new").write_text("newer")
     commit(repository)
     with pytest.raises(ValueError, match=r"ambiguous Git revision 'more-steps'.*: give a commit"):
-        revisions.resolve("more-steps", repository)
+        revisions.files("more-steps", repository)
 
 
 @pytest.mark.parametrize("name", ["nope", "--all", "HEAD~5", "*"])
@@ -114,8 +112,3 @@ def test_a_revision_without_results_says_so(repository):
     (repository / "params.yaml").unlink()
     with pytest.raises(ValueError, match=r"there is no params\.yaml"):
         revisions.load("", repository)
-
-
-def test_flat_names_leaves_and_keeps_lists():
-    tree = {"a": {"b": 1, "c": {"d": [2]}}, "e": {}}
-    assert revisions.flat(tree) == {"a.b": 1, "a.c.d": [2]}
