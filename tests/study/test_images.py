@@ -8,7 +8,7 @@ from PIL import Image, ImageFile
 from toys import put
 
 from study.data import images
-from study.data.images import check_links, resized
+from study.data.images import check_links, read_image, resized
 
 
 def test_resizing_to_the_same_size_changes_nothing():
