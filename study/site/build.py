@@ -24,8 +24,8 @@ from study.tables import ablations, claims, page, paper
 from study.tables.format import brackets, level, method_name, plain, signed, upper
 
 TEMPLATES = ROOT / "study" / "site" / "templates"
-ABOUT_PAPER = ("paper", "pro")  # of no use beside somebody's own parts
-GUIDES = {  # pages of the repository, likewise of no use there
+ABOUT_PAPER = ("paper", "pro")  # not shown beside a user's own parts
+GUIDES = {  # pages of the repository, not shown there either
     "rerun": ROOT / "docs/rerun.md",
     "log": ROOT / "docs/log.md",
     "beyond": ROOT / "reports/beyond/README.md",
@@ -74,9 +74,9 @@ def not_measured(settings, tables):
     if public and not settings.heads:
         yield "The paper's tables 5 and 6: other losses and inputs of the segmentation network."
     if len(settings.seeds) == 1:
-        yield "The spread over seeds: there is one."
+        yield "The spread over seeds, because there is one seed."
     if "device" in test and test.device.str.contains("no GPU").all():
-        yield "A GPU: everything ran on the CPU."
+        yield "Results on a GPU, because everything ran on the CPU."
 
 
 def beyond():
@@ -188,7 +188,7 @@ class Site:
         return figures[1].exists()
 
     def numbers(self, tables):
-        """The rows of a study or a category: answers, the rule, tables, what the numbers are of."""
+        """The rows of a study or a category: answers, the rule, tables, and what they describe."""
         found = list(claims.answers(tables, self.settings.claims.smallest))
         return {
             "answers": found,

@@ -43,7 +43,7 @@ FACTS = {  # of run.md
 def run(folder):
     """(text below the title of run.md, {fact: text or None}) of a study's folder of reports.
 
-    run.md counts only where it tells of this very run, by the hash of the test rows.
+    run.md counts only if its hash of the test rows shows that it records this run.
     """
     path = folder / "run.md"
     text = path.read_text(encoding="utf-8") if path.exists() else ""
@@ -74,7 +74,7 @@ def provenance(folder, commit):
     said = [
         f"The run is recorded at commit `{commit[:10]}`, and the tables here equal its tables."
         if commit
-        else "These tables are not those of the recorded run: run.md tells of another."
+        else "These tables are not from the recorded run: run.md describes another one."
     ]
     if built:
         edited = ", with uncommitted changes" * changed

@@ -56,7 +56,7 @@ def notebook(path, known):
 
 
 def alone(path):
-    """An executed notebook as one page that stands for itself, in the style of the site."""
+    """An executed notebook as one self-contained page, in the style of the site."""
     (title, body, _), style = notebook(path, ()), STYLE.read_text(encoding="utf-8")
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'

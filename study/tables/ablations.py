@@ -20,7 +20,7 @@ class Tables(NamedTuple):
 
     baseline: the rows of the teacher alone, and of the combination where there is a calibration.
 
-    draws: resampled figures of the rows, as of `scores.load_draws`, for intervals over images;
+    draws: resampled figures of the rows, from `scores.load_draws`, for intervals over images;
     student: the one that the headline is about.
     """
 
@@ -60,7 +60,7 @@ def collect(settings):
 def save_tables(tables, folder, smallest):
     """Write ablations.csv (the contract's columns, test), validation, baseline and claims.csv.
 
-    Removes run.md if it tells of other tables.
+    Removes run.md if it records other tables.
     """
     found = claims.numbers(claims.answers(tables, smallest))
     names = ("ablations", "validation", "baseline", "claims")
@@ -73,7 +73,7 @@ def save_tables(tables, folder, smallest):
 
 
 def fingerprint(folder):
-    """A hash of the test rows, by which run.md and the site know which run they tell of."""
+    """A hash of the test rows, by which run.md and the site identify the run."""
     return hashlib.sha256((folder / "ablations.csv").read_bytes()).hexdigest()[:16]
 
 

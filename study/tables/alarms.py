@@ -11,7 +11,7 @@ from study.tables.paper import real, together
 def each_map(category, combined, headline):
     """Image AUROC on real test images, in percent: every map alone, the combination, the best.
 
-    combined: rows of the combination, as of `scores.score`.
+    combined: rows of the combination, from `scores.score`.
     """
     frames = [pd.read_csv(results.rows(stage, category)) for stage in ("evaluation", "baseline")]
     rows = together(*frames, combined)
@@ -40,13 +40,13 @@ def sections(categories):
     return [
         "## Thresholds from good images alone (percent of real test images)",
         "False alarms on good images should be near alpha. *Peeking* is the threshold that "
-        "maximises F1 on the test images themselves; nobody has it beforehand.",
+        "maximises F1 on the test images themselves; it is not known beforehand.",
         markdown(pd.concat(found, names=["category"])),
     ]
 
 
 def within(splits):
-    """Of `Calibrated.splits`: mean rate, and how many splits lie in each 95 % interval."""
+    """Mean rate of `Calibrated.splits`, and how many of them lie in each 95 % interval."""
     rows = {}
     for (alpha, kind), found in splits.groupby(["alpha", "map"], sort=False):
         images, known = (int(found[key].iloc[0]) for key in ("images", "calibration"))
@@ -62,22 +62,24 @@ def within(splits):
 
 
 def answer(found, table):
-    """The answer that the notebook begins with; found: a `Calibrated`, table: of `rates`."""
+    """The answer that the notebook begins with; found: a `Calibrated`, table: from `rates`."""
     if found.problem:
         return (
             f"**Answer.** There are no thresholds: {found.problem}. Add good images to "
             "`validation/good`, or hold out a share of train/good with `dataset.calibration`."
         )
     said = (
-        f"**Answer.** {int(found.known.sum())} good images that trained nothing set the thresholds."
+        f"**Answer.** The thresholds come from {int(found.known.sum())} good images that were not "
+        "used for training."
     )
     if not len(table):
         return said
     row = table.loc[("combined", f"alpha {found.alpha:g}")]
     peeked = table.loc[("combined", "F1 on test (peeking)")]
     return (
-        f"{said} With {100 * found.alpha:g} % false alarms allowed, the combination raises "
-        f"{row['false alarms']} % on good test images and finds {row['hits']} % of the defective "
-        f"ones. The threshold that maximises F1 on the test images would have promised "
-        f"{peeked['false alarms']} % and {peeked['hits']} %; it has seen the answers."
+        f"{said} With {100 * found.alpha:g} % false alarms allowed, the combination raises false "
+        f"alarms on {row['false alarms']} % of the good test images and finds {row['hits']} % of "
+        "the defective ones. The threshold that maximises F1 on the test images gives "
+        f"{peeked['false alarms']} % and {peeked['hits']} %, but it was chosen with the answers "
+        "known."
     )

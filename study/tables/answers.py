@@ -41,7 +41,8 @@ def baseline(frame):
     rows = ", ".join(f"{name.replace('_', ' ')}: {value}" for name, value in found.items())
     return (
         f"**Answer.** Without any training, the teacher's features reach an image AUROC of "
-        f"{found[best]} % on real test images ({best.replace('_', ' ')}; all rows: {rows}). A "
+        f"{found[best]} % on real test images (best row: {best.replace('_', ' ')}; all rows: "
+        f"{rows}). A "
         "student and a segmentation network are worth what they add to this."
     )
 
@@ -100,8 +101,8 @@ def explore(view, seed, index):
     else:
         called = ("good", "defective")[int(score >= cut)]
         said += (
-            f" and the method calls it **{called}**: its score is {score:.3f}, the threshold "
-            f"{cut:.3f}. "
+            f" and the method calls it **{called}**: its score is {score:.3f} and the "
+            f"threshold is {cut:.3f}. "
         )
     shares = [
         f"{(scores[chosen] < score).mean():.0%} of the {kind}"
@@ -135,7 +136,7 @@ def pro(table):
     regions = (table.loc[("regions", "4-connected")] - exact).abs().max()
     return (
         f"**Answer.** MambaAD's way of reading a map changes PRO from {listed(maps)}. Squaring a "
-        "map keeps the order of its pixels, and so its PRO by definition. The reading alone moves "
-        f"these figures by up to {moved:.1f} points, ties by up to {ties:.1f}, and 4-connected "
-        f"regions by up to {regions:.1f}; the published figures differ by 8.4."
+        "map keeps the order of its pixels, so by definition its PRO does not change. The reading "
+        f"alone moves these figures by up to {moved:.1f} points, ties by up to {ties:.1f}, and "
+        f"4-connected regions by up to {regions:.1f}; the published figures differ by 8.4."
     )

@@ -43,9 +43,9 @@ NUMBERS = [  # columns of claims.csv
 
 
 def rule(settings, answers):
-    """RULE in the numbers of the section `claims` of params.yaml, and what a correction leaves.
+    """RULE with the numbers of the section `claims` of params.yaml, and the effect of a correction.
 
-    answers: of `answers`. Intervals over images would be wider too, so Bonferroni leaves no more.
+    answers: from `answers`. Intervals over images would be wider, too, so no more answers remain.
     """
     said = RULE.format(smallest=settings.smallest, resamples=settings.resamples)
     found = [one for claim in answers for one in claim["answers"]]
@@ -54,9 +54,9 @@ def rule(settings, answers):
         return said
     wide = [seeds_interval([*one.pairs.values()], 1 - 0.05 / len(found)) for one in decided]
     return (
-        f"{said} Nothing is corrected for the number of comparisons: {len(decided)} of "
-        f"{len(found)} answers are yes or no. With intervals over seeds that hold for all of them "
-        f"at once (Bonferroni), at most {sum(low > 0 or high < 0 for low, high in wide)} remain so."
+        f"{said} The intervals are not corrected for the number of comparisons: {len(decided)} of "
+        f"{len(found)} answers are yes or no. With Bonferroni-corrected intervals over seeds, at "
+        f"most {sum(low > 0 or high < 0 for low, high in wide)} are still yes or no."
     )
 
 

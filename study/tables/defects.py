@@ -10,8 +10,9 @@ from study.tables.format import markdown, over_seeds
 TITLE = "Test images by type of defect"
 ABOUT = (
     "Percent, mean ± standard deviation over seeds. Each type is ranked against all good test "
-    "images. “Found” is the share of its images above the threshold that allows {alpha:g} % false "
-    "alarms, from good images alone; too few calibration images give none."
+    "images. “Found” is the share of its images that score above the threshold. The threshold "
+    "comes from good images alone and allows {alpha:g} % false alarms. With too few calibration "
+    "images there is none."
 )
 
 
@@ -30,7 +31,7 @@ def load(settings, category):
 def by_type(images, settings):
     """A row for each type of real test defect: images, image AUROC of each map, share found.
 
-    images: of `load`. Empty without good or defective test images.
+    images: the result of `load`. Empty without good or defective test images.
     """
     rows, maps = {}, {"cosine": settings.headline, "segmentation": settings.headline}
     for kind, student in (maps | {"combined": "none"}).items():

@@ -130,7 +130,7 @@ def text(params, tables, notebooks, details=()):
         f"# Study `{params.study}`",
         protocol(params),
         answer(tables, found),
-        "Commit, parameters and wall time: `run.md`, once `make record` has written it.",
+        "`run.md` gives the commit, parameters and wall time, once `make record` has written it.",
         "## Image AUROC on real defects (percent, mean ± standard deviation over seeds)",
         markdown(table4(tables)),
         *missing(tables),

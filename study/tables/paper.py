@@ -2,7 +2,7 @@
 
 `test` is the frame of reports/<study>/ablations.csv (values 0..1); only rows on real defects count.
 Quoted figures lie in paper/*.csv, each with its source. Nothing is guessed: what was not run is
-"not measured", what nobody published is "–".
+"not measured", what was never published is "–".
 """
 
 from functools import cache
@@ -25,7 +25,7 @@ ROUNDING = 0.05  # half of the last digit of a quoted figure
 WITHIN = "within 2 × the paper's standard deviation + 0.05"
 SETTINGS = (
     "The paper used ResNet-18, 256x256 pixels and 1,000 + 4,000 steps of 32 images. Where this "
-    "study's settings differ, a difference between the figures says nothing about the paper."
+    "study's settings differ, a difference between the figures is no evidence against the paper."
 )
 INSIDE = (
     "*Yes* means that our mean lies within two of the paper's standard deviations over its seeds, "
@@ -35,9 +35,9 @@ INSIDE = (
 REMEASURED = (
     "The paper gives no PRO. Two groups measured it for the same method, and their figures differ "
     "by 8 points; the notebook `pro` shows how far the way of reading a map can move the figure. "
-    "Neither is firm evidence: MambaAD's is one run, and BaoIAD calls its own DeSTSeg summary no "
-    "fresh evidence. Figures that anomalib's AUPRO produced up to version 2.2 were too high "
-    "(anomalib's issue 3718); the official code carries the class of version 0.4.0. We know of no "
+    "Neither is firm evidence: MambaAD's is one run, and BaoIAD says that its own DeSTSeg summary "
+    "is not fresh evidence. Figures that anomalib's AUPRO produced up to version 2.2 were too high "
+    "(anomalib's issue 3718); the official code contains the class of version 0.4.0. We know of no "
     "published re-run of the official code with several seeds."
 )
 NONE, UNKNOWN = "not measured", "–"
@@ -131,13 +131,13 @@ def categories_run(rows):
 
 
 def applies(test):
-    """Whether these are rows of MVTec AD; a `tile` of other images is somebody's own part."""
+    """Whether these are rows of MVTec AD; a `tile` of other images is a user's own part."""
     own = test.benchmark.str.removesuffix("_drawn") != "mvtec"
     return len(test) > 0 and not own.any() and set(test.category) <= set(CATEGORIES)
 
 
 def quotes(benchmarks):
-    """Whether the paper's figures are shown: beside public benchmarks, not somebody's own parts."""
+    """Whether the paper's figures are shown: beside public benchmarks, not a user's own parts."""
     return all(name.removesuffix("_drawn") in PUBLIC for name in benchmarks)
 
 
@@ -294,8 +294,8 @@ def sections(test, answer=""):
     return [
         *blocks,
         "### Table 4: which parts matter",
-        f"Our figures are means over the {len(run)} of {len(CATEGORIES)} categories that were run, "
-        "the paper's over all.",
+        f"Our figures are means over the {len(run)} of {len(CATEGORIES)} categories that were run; "
+        "the paper's are means over all.",
         markdown(parts(test)),
         "### Tables 5 and 6: loss and input of the segmentation network",
         "`product` is the method itself, on the same categories and seeds as the other heads.",

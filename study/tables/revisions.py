@@ -65,7 +65,7 @@ def _tree(text, path):
         reason = "no mapping of keys to values"
     except yaml.YAMLError as error:
         reason = " ".join(str(error).split())
-    raise ValueError(f"{path}: {reason}; mend it, or get it again from git")
+    raise ValueError(f"{path}: {reason}; fix it, or get it again from git")
 
 
 def differing(sides):

@@ -905,7 +905,7 @@ def runs():
         "a conflict in a table": (
             "reports/toy/ablations.csv", None, r"reports/toy/ablations\.csv: unresolved .*"
         ),
-        "half a dvc.lock": ("dvc.lock", "stages: {a: [", r"dvc\.lock: while parsing .*; mend it.*"),
+        "half a dvc.lock": ("dvc.lock", "stages: {a: [", r"dvc\.lock: while parsing .*; fix it.*"),
         "half a params.yaml": ("params.yaml", "study: [", r"working tree: params\.yaml: while .*"),
         "a list for params.yaml": ("params.yaml", "- a", r".*params\.yaml: no mapping of keys .*"),
         "a misspelt key": (

@@ -20,7 +20,7 @@ def test_rates_answer_and_splits():
     assert table.loc[("combined", "alpha 0.1"), "hits"] == "100.0"  # all seeds together
     said = alarms.answer(found, table)
     assert "30 good images" in said and "10 % false alarms allowed" in said
-    assert "finds 100.0 %" in said and "it has seen the answers" in said
+    assert "finds 100.0 %" in said and "chosen with the answers known" in said
     inside = alarms.within(found.splits())
     assert inside.loc[(0.1, "combined"), "binomial 95 %"] == "[0.0, 23.3]"
     assert inside["inside, binomial"].str.endswith(" of 20").all()

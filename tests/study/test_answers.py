@@ -27,7 +27,7 @@ def test_baseline_names_the_best_levels():
     best = baseline_rows(score=0.94).assign(map="nearest_neighbour_3")
     frame = baseline_rows().assign(map="nearest_neighbour_2_3")
     said = answers.baseline(pd.concat([frame, best]))
-    assert "94.0 ± 0.0 % on real test images (nearest neighbour 3;" in said
+    assert "94.0 ± 0.0 % on real test images (best row: nearest neighbour 3;" in said
     assert "nearest neighbour 2 3: 55.0 ± 0.0" in said
     assert "No baseline" in answers.baseline(frame[:0])
     assert "No baseline" in answers.baseline(frame[~frame.real_defects])

@@ -105,7 +105,7 @@ def test_a_correction_leaves_what_is_decided_at_a_hundredth_of_the_error():
     sure, unsure = ({seed: 1 + s * seed for seed in (-1, 0, 1)} for s in (0.1, 0.2))
     found = [one()._replace(pairs=pairs) for pairs in (sure, unsure)] + [one(0.0, (-1, 1))] * 8
     text = claims.rule(PARAMS.claims, [{"answers": found}])
-    assert "2 of 10 answers are yes or no." in text and "at most 1 remain so." in text
+    assert "2 of 10 answers are yes or no." in text and "at most 1 are still yes or no." in text
 
 
 def test_all_questions_in_one_sentence():

@@ -54,7 +54,7 @@ def test_provenance_says_whether_the_tables_are_the_recorded_run_s(tmp_path):
         other = " ".join(evidence.provenance(tmp_path, None))
     assert "commit `c0ffee0000`, and the tables here equal its tables" in same
     assert "commit `ffffffffff`, with uncommitted changes" in same
-    assert "not those of the recorded run" in other
+    assert "not from the recorded run" in other
 
 
 def test_a_record_of_another_run_is_not_quoted(tmp_path):
