@@ -63,16 +63,16 @@ class Pair:
             tests = {side: tested(run, *key, rows) for side, run in self.runs.items()}
             if None in tests.values() or tests["A"][:2] != tests["B"][:2]:
                 continue
-            labels = np.array(tests["A"][1])
-            if (drawn := resampling.weights(labels, count, key[0])) is None:
-                continue
+            drawn = {
+                side: resampling.by_image(scores, np.array(labels), key[0], count)
+                for side, (_, labels, scores) in tests.items()
+            }
             for row in rows.itertuples():
                 side, _, student = row.student.partition("/")
                 column = thresholds.column(student, row.map, row.seed)
-                if column in (images := tests[side][2]):
-                    scores = images[column].to_numpy(np.float32)
-                    figures = resampling.image_auroc(scores, labels, drawn)
-                    yield (*key[::-1], row.student, row.map, row.seed, "image_auroc"), figures
+                if column in drawn[side]:
+                    keys = *key[::-1], row.student, row.map, row.seed, "image_auroc"
+                    yield keys, drawn[side][column]
 
     def told(self, scores, student, kind):
         """B − A with its intervals, is B better, `93.1 ± 0.4` of A and of B; – where one lacks it.
@@ -110,12 +110,12 @@ class Pair:
 
 
 def tested(run, category, benchmark, rows):
-    """Names, labels and scores by image of the test images of a benchmark; None if not kept."""
+    """Names, labels and the items' scores of a benchmark's test images; None if not kept."""
     if category not in run.scores:
         return None
     images, real = run.scores[category], rows.real_defects.iloc[0]
     chosen = images[(images.split == "test") & ((images.label == 0) | (images.drawn != real))]
-    return list(chosen.name), list(chosen.label), chosen
+    return list(chosen.name), list(chosen.label), chosen.drop(columns=thresholds.FACTS)
 
 
 def beside(one, two):
