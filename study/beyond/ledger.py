@@ -1,8 +1,14 @@
-"""A table on disk that grows by one row at a time, so that an interrupted run can continue."""
-
-import csv
+"""The tables of the run on disk. They grow by one row at a time, so that a run can continue."""
 
 import pandas as pd
+
+from study.params import ROOT
+from study.scoring.metrics import METRICS
+
+FOLDER = ROOT / "reports/beyond"
+PROFILE = ROOT / "profiles/beyond.yaml"
+TRAINING = ["category", "student", "head", "seed"]  # columns that name a row of variants and curve
+CELL = ["teacher", "width", "images", "seed"]  # and one of scaling
 
 
 class Rows:
@@ -14,12 +20,10 @@ class Rows:
     def __init__(self, path, keys):
         self.path, self.keys, self.done = path, keys, set()
         if path.exists():
-            text = path.read_text("utf-8")
-            whole = text[: text.rfind("\n") + 1]
-            if whole != text:
-                path.write_text(whole, encoding="utf-8")
-            with path.open(encoding="utf-8", newline="") as file:
-                self.done = {tuple(row[key] for key in keys) for row in csv.DictReader(file)}
+            whole, end, _ = path.read_text("utf-8").rpartition("\n")
+            path.write_text(whole + end, "utf-8")
+            found = pd.read_csv(path, dtype=str, usecols=keys)[keys]
+            self.done = set(found.itertuples(index=False, name=None))
 
     def has(self, *key):
         return tuple(map(str, key)) in self.done
@@ -34,3 +38,17 @@ class Rows:
         with self.path.open("a", encoding="utf-8", newline="") as file:
             file.write(text)
         self.done |= {tuple(str(row[key]) for key in self.keys) for row in rows}
+
+
+def load(name, folder=FOLDER):
+    """A table of the run; without rows where it does not exist."""
+    path = folder / f"{name}.csv"
+    if path.exists():
+        return pd.read_csv(path, dtype={"seed": str})
+    others = ["step", "map", "split", "benchmark", "top_pixels", "R", "auroc_test", "strength"]
+    return pd.DataFrame(columns=dict.fromkeys([*TRAINING, *CELL, *others, *METRICS]))
+
+
+def missing(what):
+    """The sentence for what was not run."""
+    return f"Not measured: {what}. `make beyond` runs it."

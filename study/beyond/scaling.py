@@ -18,12 +18,8 @@ from scipy import optimize, stats
 N0, D0 = 1e5, 1e3  # units of N and D, so that A and B are of the size of R
 NAMES = ("E", "A", "a", "B", "b")
 BOUNDS = ((np.log(1e-4), 0), (-12, 6), (0, 5), (-12, 6), (0, 5))  # of log E, log A, a, log B, b
-STARTS = tuple(
-    (np.log(e), la, a, lb, b)
-    for e, la, a, lb, b in product(
-        (0.03, 0.1, 0.2, 0.4), (-4, -2.5, -1), (0.2, 0.5, 1), (-4, -2.5, -1), (0.2, 0.5, 1)
-    )
-)
+LEVELS, EXPONENTS = (-4, -2.5, -1), (0.2, 0.5, 1)
+STARTS = [*product(np.log((0.03, 0.1, 0.2, 0.4)), LEVELS, EXPONENTS, LEVELS, EXPONENTS)]
 DELTA = 1e-3  # of the Huber loss
 SPREAD = 3  # an exponent is determined if its interval is within this factor
 
@@ -35,17 +31,15 @@ class Fit(NamedTuple):
     depends stays where it began, so the bootstrap alone would call it certain.
     """
 
-    values: dict  # of NAMES
-    intervals: dict  # {name: (low, high)}
-    loss: float
+    raw: np.ndarray
+    intervals: dict  # {name: (low, high)} of NAMES
+
+    @property
+    def values(self):
+        return dict(zip(NAMES, natural(self.raw).tolist(), strict=True))
 
     def predict(self, n, d):
         return predict(self.raw, n, d)
-
-    @property
-    def raw(self):
-        e, a_, a, b_, b = (self.values[name] for name in NAMES)
-        return np.array([np.log(e), np.log(a_), a, np.log(b_), b])
 
     def determined(self, name):
         """Whether the points say what this exponent is."""
@@ -53,10 +47,20 @@ class Fit(NamedTuple):
         return low > 0 and high / low < SPREAD
 
 
+def natural(raw):
+    """NAMES of raw parameters (..., 5), in which E, A and B are logs."""
+    return np.where([True, True, False, True, False], np.exp(raw), raw)
+
+
+def logs(n, d):
+    """N and D in their units, as logs."""
+    return np.log(np.asarray(n, float) / N0), np.log(np.asarray(d, float) / D0)
+
+
 def terms(raw, n, d):
     """Logs of the three terms of R, (3, points)."""
     e, a_, a, b_, b = raw
-    n, d = np.log(np.asarray(n, float) / N0), np.log(np.asarray(d, float) / D0)
+    n, d = logs(n, d)
     return np.stack([np.full_like(n, e), a_ - a * n, b_ - b * d])
 
 
@@ -73,7 +77,7 @@ def loss(raw, n, d, log_r, weights):
     size = np.abs(error)
     huber = np.where(size <= DELTA, error**2 / 2, DELTA * (size - DELTA / 2))
     slope = weights * np.clip(error, -DELTA, DELTA)
-    n, d = np.log(np.asarray(n, float) / N0), np.log(np.asarray(d, float) / D0)
+    n, d = logs(n, d)
     inner = np.stack([share[0], share[1], -n * share[1], share[2], -d * share[2]])
     return float(weights @ huber), inner @ slope
 
@@ -91,47 +95,44 @@ def optima(n, d, log_r, weights, starts):
     return sorted(((one.fun / scale, one.x) for one in found), key=lambda pair: pair[0])
 
 
-def fit(n, d, r, cells, resamples=4000, starts=STARTS, seed=0):
+def fit(n, d, r, cells, resamples, starts=STARTS):
     """Fit the law to R (points,); `cells` names the cell of each point, whose seeds stay together.
 
     The bootstrap resamples cells and starts at the optimum.
     """
-    n, d, log_r = np.asarray(n, float), np.asarray(d, float), np.log(np.asarray(r, float))
-    ends = optima(n, d, log_r, np.ones(len(n)), starts)
-    value, raw = ends[0]
-    as_good = [natural(one) for other, one in ends if other <= 1.01 * value + 1e-12]
+    log_r = np.log(np.asarray(r, float))
+    found = optima(n, d, log_r, np.ones(len(log_r)), starts)
+    value, raw = found[0]
+    as_good = [one for other, one in found if other <= 1.01 * value + 1e-12]
+    drawn = [optima(n, d, log_r, often, [raw])[0][1] for often in resampled(cells, resamples)]
+    known = np.vstack([percentiles(natural(drawn)), natural(as_good)])
+    ends = np.transpose([known.min(axis=0), known.max(axis=0)]).tolist()
+    return Fit(raw, dict(zip(NAMES, ends, strict=True)))
+
+
+def resampled(cells, resamples):
+    """How often each point counts, float (points,), in each resample of whole cells."""
     names, cell = np.unique(cells, return_inverse=True)
-    rng, drawn = np.random.default_rng(seed), []
+    rng = np.random.default_rng(0)
     for _ in range(resamples):
-        often = np.bincount(rng.integers(len(names), size=len(names)), minlength=len(names))
-        drawn.append(natural(optima(n, d, log_r, often[cell].astype(float), [raw])[0][1]))
-    intervals = {}
-    for name in NAMES:
-        low, high = np.quantile([one[name] for one in drawn], (0.025, 0.975))
-        others = [one[name] for one in as_good]
-        intervals[name] = float(min(low, *others, high)), float(max(low, *others, high))
-    return Fit(natural(raw), intervals, value)
+        drawn = rng.integers(len(names), size=len(names))
+        yield np.bincount(drawn, minlength=len(names))[cell].astype(float)
 
 
-def natural(raw):
-    e, a_, a, b_, b = raw
-    return dict(zip(NAMES, map(float, (np.exp(e), np.exp(a_), a, np.exp(b_), b)), strict=True))
+def percentiles(drawn):
+    """The ends of the 95 % interval of resampled figures (resamples, ...)."""
+    return np.nanquantile(drawn, (0.025, 0.975), axis=0)
 
 
-def rank_correlation(x, y, cells, resamples=4000, seed=0):
+def rank_correlation(x, y, cells, resamples):
     """Spearman's correlation and its 95 % interval over resampled cells."""
-    x, y = np.asarray(x, float), np.asarray(y, float)
-    names, cell = np.unique(cells, return_inverse=True)
-    members = [np.flatnonzero(cell == k) for k in range(len(names))]
-    rng, drawn = np.random.default_rng(seed), []
-    for _ in range(resamples):
-        chosen = np.concatenate([members[k] for k in rng.integers(len(names), size=len(names))])
-        drawn.append(stats.spearmanr(x[chosen], y[chosen]).statistic)
-    low, high = np.nanquantile(drawn, (0.025, 0.975))
-    return float(stats.spearmanr(x, y).statistic), (float(low), float(high))
+    both, drawn = np.asarray([x, y], float), []
+    for often in resampled(cells, resamples):
+        drawn.append(stats.spearmanr(*both.repeat(often.astype(int), axis=1)).statistic)
+    return float(stats.spearmanr(*both).statistic), percentiles(drawn)
 
 
-def curvature(strength, y, seeds, resamples=4000, rng=0):
+def curvature(strength, y, resamples):
     """Quadratic coefficient of y in the teacher's strength, and its interval over seeds.
 
     Negative: y is an arch, so the best teacher is in the middle (y = AUROC). Strength is scaled to
@@ -141,9 +142,8 @@ def curvature(strength, y, seeds, resamples=4000, rng=0):
     low, high = strength.min(), strength.max()
     x = (2 * strength - low - high) / (high - low)
     rungs = [np.flatnonzero(strength == one) for one in np.unique(strength)]
-    rng, drawn = np.random.default_rng(rng), []
+    rng, drawn = np.random.default_rng(0), []
     for _ in range(resamples):
         chosen = np.concatenate([rng.choice(members, len(members)) for members in rungs])
         drawn.append(np.polyfit(x[chosen], y[chosen], 2)[0])
-    ends = tuple(map(float, np.quantile(drawn, (0.025, 0.975))))
-    return float(np.polyfit(x, y, 2)[0]), ends
+    return float(np.polyfit(x, y, 2)[0]), percentiles(drawn)

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
-from test_comparisons import GAIN, rows  # noqa: F401 (a fixture)
+from test_comparisons import compared
 from test_scaling import RAW, D, N
 from test_selection import TEST, VALIDATION, curve
 
@@ -23,13 +23,15 @@ def test_xor():
     plt.close(figure)
 
 
-def test_differences(rows):  # noqa: F811
-    figure = figures.differences(rows, ["good", "lucky", "absent"], "toys")
+def test_differences(tmp_path):
+    figure = figures.differences(compared(tmp_path), ["good", "lucky", "absent"])
     (axis,) = figure.axes
     assert [label.get_text() for label in axis.get_yticklabels()] == ["good", "lucky", "absent"]
-    seeds = [line.get_xdata() for line in lines(axis) if len(line.get_xdata()) == 3]
-    assert np.allclose(seeds[0], [2, 2.1, 2.2]) and len(seeds) == 4 and len(GAIN) == 3
-    plt.close(figure)
+    marks = np.concatenate([points.get_offsets()[:, 0] for points in axis.collections])
+    assert np.allclose(np.sort(marks), [-1, -1, -1, 1, 1, 1, 2, 2, 2.1, 2.1, 2.2, 2.2])
+    nothing = figures.differences(compared(tmp_path), ["absent"])
+    assert nothing.axes[0].texts[0].get_text() == "not measured"
+    plt.close("all")
 
 
 def test_curves():

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from study.beyond import comparisons, findings, scaling
+from study.beyond import findings, ledger, scaling
 from study.beyond.cells import IMAGES, LADDER_IMAGES, TEACHERS, WIDTHS
 
 RAW = np.array([np.log(0.1), np.log(0.08), 0.4, np.log(0.1), 0.6])
@@ -57,7 +57,7 @@ def test_the_ladder(law):
 
 
 def test_nothing_was_run(tmp_path):
-    rows = comparisons.load("scaling", tmp_path)
+    rows = ledger.load("scaling", tmp_path)
     law, ladder = findings.split(rows)
     assert findings.fitted(law, 10) is None and findings.parameters(None).empty
     said = (findings.law(law, None), findings.detection(law, 9), findings.ladder(ladder, 9))

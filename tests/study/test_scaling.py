@@ -57,7 +57,7 @@ def test_rank_correlation():
 
 
 def test_curvature():
-    strength, seeds = np.repeat([0.1, 0.3, 0.5, 0.9], 3), np.tile([0, 1, 2], 4)
+    strength = np.repeat([0.1, 0.3, 0.5, 0.9], 3)
     x = (2 * strength - 1) / 0.8
-    value, (low, high) = scaling.curvature(strength, 1 - 0.2 * x**2, seeds, 50)
+    value, (low, high) = scaling.curvature(strength, 1 - 0.2 * x**2, 50)
     assert value == pytest.approx(-0.2) and low == pytest.approx(-0.2) == high

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from study import params
 from study.beyond import summary
 
 
@@ -32,8 +33,8 @@ def test_rows_are_compared(tmp_path):
 
 
 def test_the_names_are_those_of_the_profile():
-    settings = summary.params.load(summary.PROFILE)
+    settings = params.load(summary.PROFILE)
     named = summary.CORRUPTIONS + summary.BUMPS + summary.CHEAP + summary.AVERAGES
     heads = {name for name in named if "/" not in name}
-    assert heads == {"method", *settings.heads}
+    assert heads == {*settings.heads}
     assert {n.split("/")[0] for n in named if "/" in n} == {*settings.students} - {"full"}
