@@ -7,7 +7,7 @@ import torch
 from matplotlib import pyplot as plt
 
 from study import params
-from study.beyond import equality
+from study.beyond import equality, scaling
 from study.beyond.corruptions import SOURCES
 from study.data.mvtec import load_category
 from study.figures.plots import COLOURS, LINES, _grid, _say, _styled, side_by_side
@@ -105,7 +105,7 @@ def round_ticks(*axes):
 @_styled
 def law(rows, fit):
     """R against images seen with the law of each width, and the residuals in percent."""
-    rows = rows.assign(law=fit.predict(rows.parameters, rows.images))
+    rows = rows.assign(law=scaling.predict(fit.raw, rows.parameters, rows.images))
     rows["residual"] = 100 * np.log(rows.R / rows.law)
     figure, ((left, right),) = _grid(1, 2, 3.4, 3)
     seaborn.lineplot(rows, x="images", y="law", ax=left, legend=False, **BY_WIDTH)

@@ -1,5 +1,6 @@
 """What the cells of the scaling study say, computed."""
 
+import numpy as np
 import pandas as pd
 
 from study.beyond import scaling
@@ -60,13 +61,12 @@ def law(rows, fit):
     if not fit:
         return missing("the law of width and images")
     told = [
-        f"{name} = {interval(fit.values[name], fit.intervals[name], '.2f')}"
-        f"{'' if fit.determined(name) else ', undetermined'}"
-        for name in ("a", "b")
+        f"{name} = {interval(value, ends, '.2f')}{'' if determined else ', undetermined'}"
+        for name, value, *ends, determined in fit.table.loc[["a", "b"]].itertuples()
     ]
     check, at = "The cell that is never fitted is not trained yet.", rows[corner(rows)]
     if len(at):
-        guess = float(fit.predict(at.parameters.iloc[:1], at.images.iloc[:1])[0])
+        guess = scaling.predict(fit.raw, at.parameters, at.images)[0]
         check = (
             f"In the cell that was never fitted it says {guess:.3f}, and R is {at.R.mean():.3f}."
         )
@@ -78,17 +78,12 @@ def law(rows, fit):
 
 def parameters(fit):
     """Every parameter with its interval."""
-    names = scaling.NAMES if fit else ()
-    return pd.DataFrame(
-        {
-            name: {
-                "value": f"{fit.values[name]:.3g}",
-                "95 % interval": "[{:.3g}, {:.3g}]".format(*fit.intervals[name]),
-                "determined": "yes" if fit.determined(name) else "no",
-            }
-            for name in names
-        }
-    ).T
+    if not fit:
+        return pd.DataFrame()
+    shown = fit.table.map("{:.3g}".format)
+    ends = "[" + shown.low + ", " + shown.high + "]"
+    known = np.where(fit.table.determined, "yes", "no")
+    return pd.DataFrame({"value": shown.value, "95 % interval": ends, "determined": known})
 
 
 def sign(ends, below, above):

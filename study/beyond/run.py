@@ -20,9 +20,11 @@ Rows with seed `all` score the mean of the seeds' maps. Weights and maps go to r
 import argparse
 import subprocess
 import time
-from functools import cache
+from dataclasses import replace
+from functools import cache, partial
 from itertools import product
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -36,73 +38,42 @@ from lib.inference import in_batches, make_teacher
 from lib.networks import Student, segmentation_input
 from study import params, trained
 from study.beyond import averaging, equality, variants
-from study.beyond.ledger import Rows
+from study.beyond.ledger import FOLDER, PROFILE, TRAINING, Rows
+from study.data.category import Category
 from study.data.mvtec import load_category
 from study.data.textures import load_textures
 from study.scoring import metrics
-from study.scoring.scores import full_size
+from study.scoring.scores import full_size, score_item, subsets
 
-OUT = params.ROOT / "reports/beyond"
 POINTS = 10
 WATCHED = ("method", "ema", "constant", "constant_ema")
 TOPS = (10, 30, 100, 200, 400, 1000, 3000)
-KEYS = ["category", "student", "head", "seed"]
 
 
-class Held:
-    """The held-out images of a category, with a copy of the good ones that the paper corrupts."""
+class Images(NamedTuple):
+    """The images of a category."""
 
-    def __init__(self, settings, category, textures):
-        data = load_category(settings.dataset, category)
-        self.train, held = data.training_images(), data.held_out()
-        good = held.select(held.labels == 0)
-        generator = torch.Generator(device()).manual_seed(0)
-        clean = take(to_device(good.images), torch.arange(len(good.images), device=device()))
-        plain = {k: v for k, v in vars(settings.corruption).items() if k != "sources"}
-        spoilt, where = corrupt(clean, to_device(textures), generator, **plain)
-        spoilt = (spoilt * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
-        where = where[:, 0].cpu().numpy() > 0
-        self.images = np.concatenate([held.images, spoilt])
-        self.masks = np.concatenate([held.masks, where])
-        self.splits = np.concatenate([held.splits, good.splits])
-        self.labels = np.concatenate([held.labels, where.any(axis=(1, 2)).astype(np.uint8)])
-        kinds = np.where(held.labels == 0, "good", np.where(held.drawn, "drawn", "real"))
-        self.kinds = np.concatenate([kinds, np.full(len(spoilt), "seen")])
-        self.names = np.concatenate([held.names, np.char.add(good.names, "+seen")])
-        self.has_mask = bool(held.has_mask[held.labels == 1][~held.drawn[held.labels == 1]].all())
-        self.benchmark = held.benchmark
+    train: np.ndarray
+    held: Category
+    seen: Category  # the held-out good ones, beside a copy of each that the paper corrupts
 
-    def subsets(self):
-        """(split, benchmark, which images, whether there are masks) of every row."""
-        ends = {"real": "", "drawn": "_drawn", "seen": "_seen"}
-        for split in ("validation", "test"):
-            for kind, end in ends.items():
-                chosen = (self.splits == split) & np.isin(self.kinds, ("good", kind))
-                chosen &= (self.kinds == "good") | (self.labels == 1)
-                if chosen.any() and len(set(self.labels[chosen])) == 2:
-                    yield split, self.benchmark + end, chosen, kind != "real" or self.has_mask
 
-    def rows(self, maps, evaluation, item):
-        """(rows of figures, image scores (N,)) of stride-4 maps (N, h, w)."""
-        maps, rows = full_size(maps, self.masks.shape[-1]), []
-        scores = image_score(torch.from_numpy(maps), evaluation.top_pixels).numpy()
-        limits = {"fpr_limit": evaluation.fpr_limit, "recall": evaluation.recall}
-        for split, benchmark, chosen, masked in self.subsets():
-            masks = self.masks[chosen] if masked else None
-            data = maps[chosen], masks, scores[chosen], self.labels[chosen]
-            row = item | {"split": split, "benchmark": benchmark}
-            rows.append(row | metrics.evaluate(*data, **limits))
-        return rows, scores
-
-    def tops(self, maps, item):
-        """Image AUROC on real defects for each T of TOPS."""
-        maps = torch.from_numpy(full_size(maps, self.masks.shape[-1]))
-        for top in TOPS:
-            scores = image_score(maps, top).numpy()
-            for split, benchmark, chosen, _ in self.subsets():
-                if benchmark == self.benchmark:
-                    found = metrics.image_auroc(scores[chosen], self.labels[chosen])
-                    yield item | {"split": split, "top_pixels": top, "image_auroc": found}
+def read(settings, category, textures):
+    """The `Images` of a category; a copy in which no texture shows is left out."""
+    data = load_category(settings.dataset, category)
+    held = data.held_out()
+    good = held.select(held.labels == 0)
+    generator = torch.Generator(device()).manual_seed(0)
+    clean = take(to_device(good.images), torch.arange(len(good.images), device=device()))
+    plain = {k: v for k, v in vars(settings.corruption).items() if k != "sources"}
+    images, masks = corrupt(clean, to_device(textures), generator, **plain)
+    images = (images * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+    masks, labels = masks[:, 0].cpu().numpy() > 0, np.ones_like(good.labels)
+    copies = replace(good, images=images, masks=masks, labels=labels)
+    copies = vars(copies.select(masks.any(axis=(1, 2)))).items()
+    both = {k: np.r_[getattr(good, k), v] for k, v in copies if isinstance(v, np.ndarray)}
+    seen = replace(good, benchmark=f"{held.benchmark}_seen", **both)
+    return Images(data.training_images(), held, seen)
 
 
 def readings(z, settings):
@@ -131,8 +102,22 @@ class Look(training.Keeper):
             parts["network"].train()
 
 
+@torch.no_grad()
+def levels(teacher, student, images):
+    """(teacher's levels, student's levels) of each batch of uint8 images (N, S, S, C)."""
+    for batch in in_batches(images, 32):
+        seen = teacher.normalise(batch)
+        yield teacher(seen), student(seen)
+
+
+@torch.no_grad()
+def last_values(network, inputs):
+    """Values of a segmentation network before its last unit, (N, h, w)."""
+    return torch.cat([network.logits(batch)[:, 0].cpu() for batch in inputs]).numpy()
+
+
 class Run:
-    """One category at a time; what a student shares among its heads is computed once."""
+    """Trainings on one profile; what a student shares among its heads is computed once."""
 
     def __init__(self, settings, out, deadline):
         self.settings, self.out, self.deadline = settings, out, deadline
@@ -141,113 +126,121 @@ class Run:
         self.teacher = make_teacher(settings)
         size, channels = settings.dataset.image_size, settings.dataset.channels
         self.textures = load_textures(settings.textures, size, channels)
-        self.table = Rows(out / "variants.csv", KEYS)
-        self.curve, self.tops = Rows(out / "curve.csv", KEYS), Rows(out / "tops.csv", KEYS)
-        self.held = {}
-
-    def data(self, category):
-        if category not in self.held:
-            self.held[category] = Held(self.settings, category, self.textures)
-        return self.held[category]
+        self.images = {c: read(settings, c, self.textures) for c in settings.categories}
+        tables = ("variants", "curve", "tops")
+        self.table, self.curve, self.tops = (Rows(out / f"{n}.csv", TRAINING) for n in tables)
 
     def student(self, category, name, seed):
         """The trained student; loaded where it was trained before."""
         folder = self.folder / "student" / category / f"{name}-{seed}"
         if not (folder / "weights.pt").exists():
             method, chosen = variants.student(self.settings, name)
-            data = self.teacher, self.data(category).train, self.textures, chosen, category
+            data = self.teacher, self.images[category].train, self.textures, chosen, category
             network, history = training.train_student(*data, name, seed, method=method)
             trained.save(folder, network, network.shape, history)
         return trained.load(folder, Student)
 
-    @torch.no_grad()
     def features(self, category, student, kind):
         """Inputs of the segmentation network for all held-out images, and the cosine maps."""
         shown, cosine = [], []
-        for batch in in_batches(self.data(category).images, 32):
-            seen = self.teacher.normalise(batch)
-            levels = self.teacher(seen), student(seen)
-            shown.append(segmentation_input(*levels, kind))
-            cosine.append(cosine_map(*levels)[:, 0].cpu())
+        images = np.concatenate([part.images for part in self.images[category][1:]])
+        for pair in levels(self.teacher, student, images):
+            shown.append(segmentation_input(*pair, kind))
+            cosine.append(cosine_map(*pair)[:, 0].cpu())
         return shown, torch.cat(cosine).numpy()
 
-    def heads(self, category, name, seed, heads):
+    def heads(self, category, seed, name, heads):
         """Train and score these heads on a student, as far as the time allows."""
-        student = self.student(category, name, seed)
-        inputs, held = {}, self.data(category)
-        for head in heads:
-            key = category, name, head, seed
-            if self.table.has(*key) or time.monotonic() > self.deadline:
-                continue
-            method, chosen = variants.segmentation(self.settings, name, head)
-            kind, item = method.settings.input, dict(zip(KEYS, key, strict=True))
-            if kind not in inputs:
-                inputs[kind], cosine = self.features(category, student, kind)
-            curve, start = [], time.monotonic()
+        todo = [head for head in heads if not self.table.has(category, name, head, seed)]
+        if todo and time.monotonic() < self.deadline:
+            student = self.student(category, name, seed)
+            features = cache(partial(self.features, category, student))
+        for head in todo:
+            if time.monotonic() < self.deadline:
+                item = dict(zip(TRAINING, (category, name, head, seed), strict=True))
+                self.head(item, student, features)
 
-            @torch.no_grad()
-            def last_values(network, shown=inputs[kind]):
-                found = [network.logits(levels)[:, 0].cpu() for levels in shown]
-                return torch.cat(found).numpy()
+    def head(self, item, student, features):
+        """Train and score one head; `features` of a kind of input are shared."""
+        category, name, head, seed = item.values()
+        method, chosen = variants.segmentation(self.settings, name, head)
+        settings, train, curve = method.settings, self.images[category].train, []
+        (shown, cosine), start = features(settings.input), time.monotonic()
 
-            def look(step, network, item=item, settings=method.settings, curve=curve):
-                maps = readings(last_values(network), settings)["segmentation"]
-                seen = item | {"step": step, "map": "segmentation"}
-                curve += held.rows(maps, self.settings.evaluation, seen)[0]
+        def look(step, network):
+            maps = readings(last_values(network, shown), settings)["segmentation"]
+            curve.extend(self.rows(maps, item | {"step": step, "map": "segmentation"})[0])
 
-            watched = name == self.settings.headline and head in WATCHED
-            keeper = Look(POINTS, look) if watched else training.Keeper()
-            network, _ = training.train_segmentation(
-                *(self.teacher, student, held.train, self.textures, chosen, category, seed),
-                *(method.settings, averaging.keep(keeper, method.settings), method),
-            )
-            z = last_values(network)
-            maps = readings(z, method.settings)
-            if head == "method":
-                maps = {"cosine": cosine} | maps
-            if watched:
-                self.curve.add(curve)
-                self.tops.add([*held.tops(maps["segmentation"], item)])
-            facts = {"seconds": round(time.monotonic() - start, 1), "commit": commit()}
-            self.finish(held, item | facts, maps)
-            self.keep(category, f"{name}-{head}-{seed}", z)
-
-    def finish(self, held, item, maps):
-        """Rows and image scores of an item's maps, written at once."""
-        rows, scores = [], {}
-        for kind, found in maps.items():
-            more, image_scores = held.rows(found, self.settings.evaluation, item | {"map": kind})
-            rows += more
-            scores["/".join([*(str(item[k]) for k in KEYS[1:]), kind])] = image_scores
-        path = self.out / f"scores-{item['category']}.csv"
-        facts = {"name": held.names, "split": held.splits, "kind": held.kinds}
-        facts |= {"label": held.labels}
-        before = pd.read_csv(path) if path.exists() else pd.DataFrame(facts)
-        others = before.drop(columns=scores, errors="ignore")
-        both = pd.concat([others, pd.DataFrame(scores)], axis=1)
-        both.to_csv(path, index=False, float_format="%.6g")
-        self.table.add(rows)
-        best = next(r for r in rows if r["split"] == "test" and r["map"] == "segmentation")
-        print(f"{item} test image AUROC {best['image_auroc']:.4f}", flush=True)
-
-    def keep(self, category, name, z):
-        path = self.folder / "maps" / category / f"{name}.npy"
+        watched = name == self.settings.headline and head in WATCHED
+        keeper = Look(POINTS, look) if watched else training.Keeper()
+        network, _ = training.train_segmentation(
+            *(self.teacher, student, train, self.textures, chosen, category, seed),
+            *(settings, averaging.keep(keeper, settings), method),
+        )
+        z = last_values(network, shown)
+        maps = {"cosine": cosine} if head == "method" else {}
+        maps |= readings(z, settings)
+        if watched:
+            self.curve.add(curve)
+            self.tops.add([*self.scored_by_tops(maps["segmentation"], item)])
+        self.finish(item, maps, time.monotonic() - start)
+        path = self.saved(**item)
         path.parent.mkdir(parents=True, exist_ok=True)
         np.save(path, z)
 
-    def ensembles(self, category, name, head):
+    def saved(self, category, student, head, seed):
+        """Where the last values of a head are kept."""
+        return self.folder / "maps" / category / f"{student}-{head}-{seed}.npy"
+
+    def rows(self, maps, item):
+        """(rows of figures, image scores of the held-out images) of stride-4 maps (N, h, w)."""
+        _, held, seen = self.images[item["category"]]
+        here, there = np.split(maps, [len(held.images)])
+        rows, scores, _ = score_item(held, here, item, self.settings, resample=False)
+        rows += score_item(seen, there, item, self.settings, resample=False)[0]
+        columns = *item, "split", "benchmark", *metrics.METRICS
+        return [{column: row[column] for column in columns} for row in rows], scores
+
+    def scored_by_tops(self, maps, item):
+        """Image AUROC on real defects for each T of TOPS."""
+        held = self.images[item["category"]].held
+        maps = torch.from_numpy(full_size(maps[: len(held.images)], held.masks.shape[-1]))
+        for top in TOPS:
+            scores = image_score(maps, top).numpy()
+            for split, _, real, where in subsets(held):
+                if real:
+                    found = metrics.image_auroc(scores[where], held.labels[where])
+                    yield item | {"split": split, "top_pixels": top, "image_auroc": found}
+
+    def finish(self, item, maps, seconds):
+        """Rows and image scores of an item's maps, written at once."""
+        rows, held = [], self.images[item["category"]].held
+        path = self.out / f"scores-{item['category']}.csv"
+        kinds = np.where(held.labels == 0, "good", np.where(held.drawn, "drawn", "real"))
+        facts = {"name": held.names, "split": held.splits, "kind": kinds, "label": held.labels}
+        table = (pd.read_csv(path) if path.exists() else pd.DataFrame(facts)).set_index("name")
+        facts = item | {"seconds": round(seconds, 1), "commit": commit()}
+        for kind, found in maps.items():
+            more, scores = self.rows(found, facts | {"map": kind})
+            rows += more
+            table["{student}/{head}/{seed}/{kind}".format(**item, kind=kind)] = pd.Series(
+                scores, held.names
+            )
+        table.to_csv(path, float_format="%.6g")
+        self.table.add(rows)
+        best = next(r for r in rows if r["split"] == "test" and r["map"] == "segmentation")
+        print(f"{facts} test image AUROC {best['image_auroc']:.4f}", flush=True)
+
+    def ensemble(self, category, name, head):
         """Score the mean of the seeds' maps, once every seed is there."""
-        plan = order(self.settings, set())
+        plan = order(self.settings, ())
         seeds = [seed for c, seed, s, heads in plan if (c, s) == (category, name) and head in heads]
-        paths = [self.folder / "maps" / category / f"{name}-{head}-{seed}.npy" for seed in seeds]
+        paths = [self.saved(category, name, head, seed) for seed in seeds]
         if self.table.has(category, name, head, "all") or not all(p.exists() for p in paths):
             return
-        settings = self.settings.head(head)
-        found = [readings(np.load(path), settings) for path in paths]
+        found = [readings(np.load(path), self.settings.head(head)) for path in paths]
         maps = {kind: np.mean([one[kind] for one in found], axis=0) for kind in found[0]}
-        item = dict(zip(KEYS, (category, name, head, "all"), strict=True))
-        item |= {"seconds": 0.0, "commit": commit()}
-        self.finish(self.data(category), item, maps)
+        self.finish(dict(zip(TRAINING, (category, name, head, "all"), strict=True)), maps, 0.0)
 
 
 def order(settings, only, seeds=None):
@@ -288,26 +281,27 @@ def describe(settings, seconds):
     )
 
 
-def main(arguments=None):
-    parser = argparse.ArgumentParser(
-        prog="study.beyond.run", description=__doc__.partition("\n")[0]
-    )
-    parser.add_argument("--profile", default=params.ROOT / "profiles/beyond.yaml", type=Path)
-    parser.add_argument("--out", default=OUT, type=Path, help="where the tables go")
+def options(module, about, out):
+    """The command line of a run."""
+    parser = argparse.ArgumentParser(prog=module, description=about.partition("\n")[0])
+    parser.add_argument("--profile", default=PROFILE, type=Path)
+    parser.add_argument("--out", default=out, type=Path, help="where the rows go")
     parser.add_argument("--seconds", type=float, default=1e9, help="begin no training later")
-    parser.add_argument("--seeds", nargs="*", type=int, help="default: those of the profile")
+    parser.add_argument("--seeds", nargs="*", type=int, help="default: all")
+    return parser
+
+
+def main(arguments=None):
+    parser = options("study.beyond.run", __doc__, FOLDER)
     parser.add_argument("--only", nargs="*", default=[], help="students and heads; default: all")
-    options = parser.parse_args(arguments)
-    start, settings, _ = time.monotonic(), params.load(options.profile), commit()
-    run = Run(settings, options.out, start + options.seconds)
-    for category, seed, name, heads in order(settings, {*options.only}, options.seeds):
-        if time.monotonic() > run.deadline:
-            break
-        if not all(run.table.has(category, name, head, seed) for head in heads):
-            run.heads(category, name, seed, heads)
+    chosen = parser.parse_args(arguments)
+    start, settings, _ = time.monotonic(), params.load(chosen.profile), commit()
+    run = Run(settings, chosen.out, start + chosen.seconds)
+    for category, seed, name, heads in order(settings, chosen.only, chosen.seeds):
+        run.heads(category, seed, name, heads)
         for head in heads:
-            run.ensembles(category, name, head)
-    (options.out / "run.md").write_text(describe(settings, time.monotonic() - start), "utf-8")
+            run.ensemble(category, name, head)
+    (chosen.out / "run.md").write_text(describe(settings, time.monotonic() - start), "utf-8")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,8 @@ from itertools import product
 from typing import NamedTuple
 
 import numpy as np
-from scipy import optimize, stats
+import pandas as pd
+from scipy import optimize, special, stats
 
 N0, D0 = 1e5, 1e3  # units of N and D, so that A and B are of the size of R
 NAMES = ("E", "A", "a", "B", "b")
@@ -32,19 +33,7 @@ class Fit(NamedTuple):
     """
 
     raw: np.ndarray
-    intervals: dict  # {name: (low, high)} of NAMES
-
-    @property
-    def values(self):
-        return dict(zip(NAMES, natural(self.raw).tolist(), strict=True))
-
-    def predict(self, n, d):
-        return predict(self.raw, n, d)
-
-    def determined(self, name):
-        """Whether the points say what this exponent is."""
-        low, high = self.intervals[name]
-        return low > 0 and high / low < SPREAD
+    table: pd.DataFrame  # value, low, high and determined? of NAMES
 
 
 def natural(raw):
@@ -53,33 +42,32 @@ def natural(raw):
 
 
 def logs(n, d):
-    """N and D in their units, as logs."""
-    return np.log(np.asarray(n, float) / N0), np.log(np.asarray(d, float) / D0)
+    """N and D in their units, as logs (2, points)."""
+    return np.log([np.divide(n, N0), np.divide(d, D0)])
 
 
 def terms(raw, n, d):
-    """Logs of the three terms of R, (3, points)."""
+    """Logs of the three terms of R, (3, points), of `logs` of N and D."""
     e, a_, a, b_, b = raw
-    n, d = logs(n, d)
     return np.stack([np.full_like(n, e), a_ - a * n, b_ - b * d])
 
 
 def predict(raw, n, d):
     """R of students of n parameters after d images."""
-    return np.exp(terms(raw, n, d)).sum(axis=0)
+    return np.exp(terms(raw, *logs(n, d))).sum(axis=0)
 
 
 def loss(raw, n, d, log_r, weights):
-    """Summed Huber loss of log R and its gradient; weights: how often each point counts."""
+    """Summed Huber loss of log R and its gradient; n and d are `logs`.
+
+    weights: how often each point counts.
+    """
     parts = np.exp(terms(raw, n, d))
     total = parts.sum(axis=0)
     error, share = np.log(total) - log_r, parts / total
-    size = np.abs(error)
-    huber = np.where(size <= DELTA, error**2 / 2, DELTA * (size - DELTA / 2))
     slope = weights * np.clip(error, -DELTA, DELTA)
-    n, d = logs(n, d)
     inner = np.stack([share[0], share[1], -n * share[1], share[2], -d * share[2]])
-    return float(weights @ huber), inner @ slope
+    return float(weights @ special.huber(DELTA, error)), inner @ slope
 
 
 def optima(n, d, log_r, weights, starts):
@@ -100,14 +88,16 @@ def fit(n, d, r, cells, resamples, starts=STARTS):
 
     The bootstrap resamples cells and starts at the optimum.
     """
-    log_r = np.log(np.asarray(r, float))
-    found = optima(n, d, log_r, np.ones(len(log_r)), starts)
-    value, raw = found[0]
-    as_good = [one for other, one in found if other <= 1.01 * value + 1e-12]
-    drawn = [optima(n, d, log_r, often, [raw])[0][1] for often in resampled(cells, resamples)]
+    points = *logs(n, d), np.log(np.asarray(r))
+    found = optima(*points, np.ones(len(r)), starts)
+    least, raw = found[0]
+    as_good = [one for other, one in found if other <= 1.01 * least + 1e-12]
+    drawn = [optima(*points, often, [raw])[0][1] for often in resampled(cells, resamples)]
     known = np.vstack([percentiles(natural(drawn)), natural(as_good)])
-    ends = np.transpose([known.min(axis=0), known.max(axis=0)]).tolist()
-    return Fit(raw, dict(zip(NAMES, ends, strict=True)))
+    ends = {"low": known.min(axis=0), "high": known.max(axis=0)}
+    table = pd.DataFrame({"value": natural(raw), **ends}, index=NAMES)
+    narrow = (table.low > 0) & (table.high < SPREAD * table.low)
+    return Fit(raw, table.assign(determined=narrow))
 
 
 def resampled(cells, resamples):
@@ -139,8 +129,7 @@ def curvature(strength, y, resamples):
     [-1, 1]. The bootstrap resamples the seeds of every rung.
     """
     strength, y = np.asarray(strength, float), np.asarray(y, float)
-    low, high = strength.min(), strength.max()
-    x = (2 * strength - low - high) / (high - low)
+    x = np.interp(strength, [strength.min(), strength.max()], [-1, 1])
     rungs = [np.flatnonzero(strength == one) for one in np.unique(strength)]
     rng, drawn = np.random.default_rng(0), []
     for _ in range(resamples):

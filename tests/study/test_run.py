@@ -102,7 +102,7 @@ def test_scores_by_image(finished):
 
 def test_seeds_are_outermost():
     settings = params.load(params.ROOT / "profiles/beyond.yaml")
-    found = [(seed, name) for _, seed, name, _ in run.order(settings, set())]
+    found = [(seed, name) for _, seed, name, _ in run.order(settings, ())]
     assert [seed for seed, _ in found] == sorted(seed for seed, _ in found)
 
 
