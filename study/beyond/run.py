@@ -13,7 +13,6 @@ FOLDER (reports/beyond) gets, for every row that is not there yet:
 - curve.csv: the same at POINTS points of training, of the headline student's heads in WATCHED.
 - tops.csv: image AUROC of these heads for several T of the image score.
 - scores-<category>.csv: the score of every held-out image, for intervals over images.
-- run.md: commit, device, seeds and budget.
 Rows with seed `all` score the mean of the seeds' maps. Weights and maps go to results/beyond.
 """
 
@@ -97,7 +96,7 @@ class Look(training.Keeper):
 
     def after(self, step, history, parts):
         if step in self.due:
-            network = parts["average"].network if "average" in parts else parts["network"].eval()
+            network = parts["average"].module if "average" in parts else parts["network"].eval()
             self.look(step, network)
             parts["network"].train()
 
@@ -267,20 +266,6 @@ def commit():
     return done.stdout.strip() or "unknown"
 
 
-def describe(settings, seconds):
-    """run.md: what ran, on what."""
-    student, head = settings.students[settings.headline], settings.segmentation
-    return (
-        f"# How the profile `beyond` was run\n\nCommit {commit()}, torch {torch.__version__}, "
-        f"{device_name()}, {settings.arithmetic.threads} thread. Categories "
-        f"{', '.join(settings.categories)}; seeds {', '.join(map(str, settings.seeds))}; "
-        f"{settings.dataset.image_size}x{settings.dataset.image_size} pixels; {student.steps} "
-        f"student steps of {student.batch_size} images and {head.steps} segmentation steps of "
-        f"{head.batch_size}, unless a variant says otherwise. Last step; nothing chosen on test. "
-        f"This call ran for {seconds / 60:.1f} minutes.\n"
-    )
-
-
 def options(module, about, out):
     """The command line of a run."""
     parser = argparse.ArgumentParser(prog=module, description=about.partition("\n")[0])
@@ -295,13 +280,13 @@ def main(arguments=None):
     parser = options("study.beyond.run", __doc__, FOLDER)
     parser.add_argument("--only", nargs="*", default=[], help="students and heads; default: all")
     chosen = parser.parse_args(arguments)
-    start, settings, _ = time.monotonic(), params.load(chosen.profile), commit()
+    start, settings = time.monotonic(), params.load(chosen.profile)
+    print(f"commit {commit()}, torch {torch.__version__}, {device_name()}")
     run = Run(settings, chosen.out, start + chosen.seconds)
     for category, seed, name, heads in order(settings, chosen.only, chosen.seeds):
         run.heads(category, seed, name, heads)
         for head in heads:
             run.ensemble(category, name, head)
-    (chosen.out / "run.md").write_text(describe(settings, time.monotonic() - start), "utf-8")
 
 
 if __name__ == "__main__":
