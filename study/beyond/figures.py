@@ -5,31 +5,45 @@ import pandas as pd
 import seaborn
 import torch
 from matplotlib import pyplot as plt
+from scipy import optimize, special
 
 from study import params
-from study.beyond import equality, scaling
+from study.beyond import scaling
 from study.beyond.corruptions import SOURCES
 from study.data.mvtec import load_category
 from study.figures.plots import COLOURS, LINES, _grid, _say, _styled, side_by_side
 from study.scoring.metrics import METRICS
 
+UNITS = {  # P(anomalous) of z
+    "half-space: sigmoid(z)": special.expit,
+    "equality: 1 - exp(-z²/2)": lambda z: 1 - np.exp(-(z**2) / 2),
+}
 BY_WIDTH = {"hue": "width", "style": "width", "palette": "colorblind"}
 
 
+def unit(points, labels, probability):
+    """Fit one unit to points (N, 2) with labels 0 (normal) or 1 by cross-entropy: (w1, w2, b).
+
+    probability: P(anomalous) of z = w x + b. It starts at small weights, where a bump says normal.
+    """
+
+    def loss(unit):
+        found = probability(points @ unit[:2] + unit[2])
+        return -np.log(np.where(labels, found, 1 - found) + 1e-12).sum()
+
+    return optimize.minimize(loss, (0.01, 0.02, 0)).x
+
+
 @_styled
-def xor(sigma=1.0):
+def xor():
     """The four points of XOR, and where one unit of each kind says anomalous."""
     points = np.array([[-1, -1], [-1, 1], [1, -1], [1, 1]])
     labels = np.array([1, 0, 0, 1])
     line = np.linspace(-1.6, 1.6, 200)
     grid = np.stack(np.meshgrid(line, line), axis=-1)
-    kinds = {
-        "sigmoid": ("half-space: sigmoid(z)", lambda z: 1 / (1 + np.exp(-z))),
-        "bump": ("equality: 1 - exp(-z²/2σ²)", lambda z: 1 - np.exp(-(z**2) / (2 * sigma**2))),
-    }
     figure, (axes,) = _grid(1, 2, 3.2, 3, sharey=True)
-    for axis, (activation, (title, probability)) in zip(axes, kinds.items(), strict=True):
-        w, b = equality.fit(points, labels, activation, sigma)
+    for axis, (title, probability) in zip(axes, UNITS.items(), strict=True):
+        *w, b = unit(points, labels, probability)
         anomalous = probability(grid @ w + b)
         axis.contourf(line, line, anomalous, levels=np.linspace(0, 1, 11), cmap="Blues", vmax=1.4)
         if anomalous.min() < 0.5 < anomalous.max():

@@ -14,12 +14,15 @@ def lines(axis):
     return [line for line in axis.get_lines() if len(line.get_xdata())]
 
 
-def test_xor():
+def test_one_unit_separates_xor_and_a_half_space_does_not():
+    points, labels = np.array([[-1, -1], [-1, 1], [1, -1], [1, 1]]), np.array([1, 0, 0, 1])
+    right = []
+    for probability in figures.UNITS.values():
+        *w, b = figures.unit(points, labels, probability)
+        right.append(((probability(points @ w + b) > 0.5) == labels).mean())
+    assert right[0] <= 0.75 and right[1] == 1
     figure = figures.xor()
-    assert [axis.get_title() for axis in figure.axes] == [
-        "half-space: sigmoid(z)",
-        "equality: 1 - exp(-z²/2σ²)",
-    ]
+    assert [axis.get_title() for axis in figure.axes] == [*figures.UNITS]
     plt.close(figure)
 
 
