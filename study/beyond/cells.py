@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from lib import training
 from lib.anomaly_map import cosine_map
 from lib.inference import make_teacher, teacher_levels
-from lib.losses import cosine_distance
+from lib.losses import cosine_distance_loss
 from study import params
 from study.beyond.ledger import CELL, FOLDER, Rows
 from study.beyond.run import commit, levels, options
@@ -95,12 +95,17 @@ class Cells:
         self.teacher = make_teacher(replace(self.settings, teacher=chosen))
         damage(self.teacher, rung.damage)
         known = teacher_levels(self.teacher, self.train)
-        asked = teacher_levels(self.teacher, self.held.images)
-        good = torch.from_numpy(self.held.labels == 0)
-        self.constant = constant_loss(known, [level[good] for level in asked])
+        self.asked = teacher_levels(self.teacher, self.held.images)
+        self.constant = self.loss(best_constant(known))
         bank = baseline.memory_bank(baseline.patches(known, (2, 3)), 4000, 0)
-        maps = baseline.distance_maps(baseline.patches(asked, (2, 3)), bank)
+        maps = baseline.distance_maps(baseline.patches(self.asked, (2, 3)), bank)
         self.strength = self.aurocs(maps)["validation"]
+
+    def loss(self, answer):
+        """Mean cosine distance of levels from the teacher's on the held-out clean images."""
+        good = torch.from_numpy(self.held.labels == 0)
+        pairs = [(t[good], s.expand_as(t)[good]) for t, s in zip(self.asked, answer, strict=True)]
+        return float(cosine_distance_loss(*zip(*pairs, strict=True))) / int(good.sum())
 
     def aurocs(self, maps):
         """{split: image AUROC on real defects}."""
@@ -115,7 +120,9 @@ class Cells:
         settings = replace(self.settings, students={"full": student}, headline="full", heads={})
         data = self.teacher, self.train, self.textures, settings, self.category
         network, _ = training.train_student(*data, "full", seed)
-        loss, maps = self.look(network)
+        batches = (seen for _, seen in levels(self.teacher, network, self.held.images))
+        answer = [torch.cat(level) for level in zip(*batches, strict=True)]
+        loss, maps = self.loss(answer), cosine_map(self.asked, answer)[:, 0].cpu().numpy()
         row = dict(zip(CELL, (teacher, width, images, seed), strict=True))
         row["parameters"] = sum(p.numel() for p in network.parameters())
         row |= {"loss": loss, "constant": self.constant, "R": loss / self.constant}
@@ -124,26 +131,13 @@ class Cells:
         self.table.add([row | {"commit": commit()}])
         print(row, flush=True)
 
-    def look(self, student):
-        """(distance on the held-out clean images, cosine maps of all held-out images)."""
-        distances, maps, good = [], [], self.held.labels == 0
-        for pair in levels(self.teacher, student, self.held.images):
-            by_level = [cosine_distance(*x).mean(dim=(1, 2)) for x in zip(*pair, strict=True)]
-            distances.append(sum(by_level).cpu())
-            maps.append(cosine_map(*pair)[:, 0].cpu())
-        return float(torch.cat(distances)[good].mean()), torch.cat(maps).numpy()
 
-
-def constant_loss(known, asked):
-    """Loss on levels `asked` of the constant features that suit the levels `known` best.
+def best_constant(known):
+    """The constant levels (1, C, 1, 1) nearest to the levels `known`.
 
     The mean of L2-normalised features minimises the mean cosine distance.
     """
-    loss = 0
-    for level, other in zip(known, asked, strict=True):
-        mean = F.normalize(F.normalize(level, dim=1).mean(dim=(0, 2, 3)), dim=0)
-        loss += float(cosine_distance(other, mean.view(1, -1, 1, 1).expand_as(other)).mean())
-    return loss
+    return [F.normalize(level, dim=1).mean(dim=(0, 2, 3), keepdim=True) for level in known]
 
 
 def wanted():

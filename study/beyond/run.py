@@ -20,7 +20,7 @@ import argparse
 import subprocess
 import time
 from dataclasses import replace
-from functools import cache, partial
+from functools import cache, lru_cache
 from itertools import product
 from pathlib import Path
 from typing import NamedTuple
@@ -118,8 +118,8 @@ def last_values(network, inputs):
 class Run:
     """Trainings on one profile; what a student shares among its heads is computed once."""
 
-    def __init__(self, settings, out, deadline):
-        self.settings, self.out, self.deadline = settings, out, deadline
+    def __init__(self, settings, out):
+        self.settings, self.out = settings, out
         self.folder = params.ROOT / "results" / out.name
         out.mkdir(parents=True, exist_ok=True)
         self.teacher = make_teacher(settings)
@@ -128,6 +128,8 @@ class Run:
         self.images = {c: read(settings, c, self.textures) for c in settings.categories}
         tables = ("variants", "curve", "tops")
         self.table, self.curve, self.tops = (Rows(out / f"{n}.csv", TRAINING) for n in tables)
+        self.student = lru_cache(maxsize=1)(self.student)  # its heads come one after another
+        self.features = lru_cache(maxsize=2)(self.features)
 
     def student(self, category, name, seed):
         """The trained student; loaded where it was trained before."""
@@ -139,32 +141,23 @@ class Run:
             trained.save(folder, network, network.shape, history)
         return trained.load(folder, Student)
 
-    def features(self, category, student, kind):
+    def features(self, category, name, seed, kind):
         """Inputs of the segmentation network for all held-out images, and the cosine maps."""
-        shown, cosine = [], []
+        shown, cosine, student = [], [], self.student(category, name, seed)
         images = np.concatenate([part.images for part in self.images[category][1:]])
         for pair in levels(self.teacher, student, images):
             shown.append(segmentation_input(*pair, kind))
             cosine.append(cosine_map(*pair)[:, 0].cpu())
         return shown, torch.cat(cosine).numpy()
 
-    def heads(self, category, seed, name, heads):
-        """Train and score these heads on a student, as far as the time allows."""
-        todo = [head for head in heads if not self.table.has(category, name, head, seed)]
-        if todo and time.monotonic() < self.deadline:
-            student = self.student(category, name, seed)
-            features = cache(partial(self.features, category, student))
-        for head in todo:
-            if time.monotonic() < self.deadline:
-                item = dict(zip(TRAINING, (category, name, head, seed), strict=True))
-                self.head(item, student, features)
-
-    def head(self, item, student, features):
-        """Train and score one head; `features` of a kind of input are shared."""
-        category, name, head, seed = item.values()
+    def head(self, category, name, head, seed):
+        """Train and score one head of a student."""
+        item = dict(zip(TRAINING, (category, name, head, seed), strict=True))
         method, chosen = variants.segmentation(self.settings, name, head)
         settings, train, curve = method.settings, self.images[category].train, []
-        (shown, cosine), start = features(settings.input), time.monotonic()
+        student = self.student(category, name, seed)
+        shown, cosine = self.features(category, name, seed, settings.input)
+        start = time.monotonic()
 
         def look(step, network):
             maps = readings(last_values(network, shown), settings)["segmentation"]
@@ -232,9 +225,8 @@ class Run:
 
     def ensemble(self, category, name, head):
         """Score the mean of the seeds' maps, once every seed is there."""
-        plan = order(self.settings, ())
-        seeds = [seed for c, seed, s, heads in plan if (c, s) == (category, name) and head in heads]
-        paths = [self.saved(category, name, head, seed) for seed in seeds]
+        rows = [row for row in order(self.settings) if row[:3] == (category, name, head)]
+        paths = [self.saved(*row) for row in rows]
         if self.table.has(category, name, head, "all") or not all(p.exists() for p in paths):
             return
         found = [readings(np.load(path), self.settings.head(head)) for path in paths]
@@ -242,20 +234,19 @@ class Run:
         self.finish(dict(zip(TRAINING, (category, name, head, "all"), strict=True)), maps, 0.0)
 
 
-def order(settings, only, seeds=None):
-    """(category, seed, student, heads): seeds outermost, so that a cut leaves whole comparisons.
+def order(settings, only=(), seeds=None):
+    """(category, student, head, seed): seeds outermost, so that a cut leaves whole comparisons.
 
     Every row takes `head_seeds`; the method and the bumps, whose figures spread most, all `seeds`.
     only: heads of the headline student, and other students; empty for all.
     """
-    headline, others = settings.headline, [s for s in settings.students if s != settings.headline]
-    many = {"method"} | {h for h in settings.heads if settings.head(h).activation == "bump"}
+    rows = [(settings.headline, head, head) for head in ("method", *settings.heads)]
+    rows += [(name, "method", name) for name in settings.students if name != settings.headline]
     for seed, category in product(seeds or settings.seeds, settings.categories):
-        few = seed in settings.head_seeds
-        heads = [h for h in ("method", *settings.heads) if few or h in many]
-        yield category, seed, headline, [h for h in heads if not only or h in only]
-        for name in others:
-            yield category, seed, name, ["method"] * (few and (not only or name in only))
+        for student, head, name in rows:
+            often = name == "method" or settings.head(head).activation == "bump"
+            if (often or seed in settings.head_seeds) and (not only or name in only):
+                yield category, student, head, seed
 
 
 @cache
@@ -282,11 +273,13 @@ def main(arguments=None):
     chosen = parser.parse_args(arguments)
     start, settings = time.monotonic(), params.load(chosen.profile)
     print(f"commit {commit()}, torch {torch.__version__}, {device_name()}")
-    run = Run(settings, chosen.out, start + chosen.seconds)
-    for category, seed, name, heads in order(settings, chosen.only, chosen.seeds):
-        run.heads(category, seed, name, heads)
-        for head in heads:
-            run.ensemble(category, name, head)
+    run = Run(settings, chosen.out)
+    for row in order(settings, chosen.only, chosen.seeds):
+        if time.monotonic() - start > chosen.seconds:
+            break
+        if not run.table.has(*row):
+            run.head(*row)
+        run.ensemble(*row[:3])
 
 
 if __name__ == "__main__":
