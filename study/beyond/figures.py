@@ -11,8 +11,7 @@ from study import params
 from study.beyond import scaling
 from study.beyond.corruptions import SOURCES
 from study.data.mvtec import load_category
-from study.figures.plots import COLOURS, LINES, _grid, _say, _styled, side_by_side
-from study.scoring.metrics import METRICS
+from study.figures.plots import COLOURS, _grid, _say, _styled, side_by_side
 
 UNITS = {  # P(anomalous) of z
     "half-space: sigmoid(z)": special.expit,
@@ -39,6 +38,7 @@ def xor():
     """The four points of XOR, and where one unit of each kind says anomalous."""
     points = np.array([[-1, -1], [-1, 1], [1, -1], [1, 1]])
     labels = np.array([1, 0, 0, 1])
+    names = np.where(labels, "anomalous", "normal")
     line = np.linspace(-1.6, 1.6, 200)
     grid = np.stack(np.meshgrid(line, line), axis=-1)
     figure, (axes,) = _grid(1, 2, 3.2, 3, sharey=True)
@@ -48,11 +48,9 @@ def xor():
         axis.contourf(line, line, anomalous, levels=np.linspace(0, 1, 11), cmap="Blues", vmax=1.4)
         if anomalous.min() < 0.5 < anomalous.max():
             axis.contour(line, line, anomalous, levels=[0.5], colors="k", linewidths=0.8)
-        for label, marker, name in ((0, "o", "normal"), (1, "X", "anomalous")):
-            chosen = points[labels == label].T
-            axis.scatter(*chosen, marker=marker, s=70, c=[COLOURS[3 * label]], ec="w", label=name)
+        shown = {"x": points[:, 0], "y": points[:, 1], "hue": names, "style": names, "s": 70}
+        seaborn.scatterplot(**shown, palette=[COLOURS[3], COLOURS[0]], ax=axis)
         axis.set(title=title, xticks=[-1, 1], yticks=[-1, 1], aspect="equal")
-    axes[0].legend(loc="center")
     return figure
 
 
@@ -93,19 +91,18 @@ def differences(comparison, heads):
 
 
 @_styled
-def curves(curve, benchmark, heads, metric="image_auroc"):
-    """The figure along the training on test: a line for each seed; a ring marks the best point."""
+def curves(curve, benchmark, heads):
+    """Image AUROC along the training on test: a line for each seed; a disc marks the best point."""
     found = curve[(curve.benchmark == benchmark) & (curve.split == "test")]
+    found = found.assign(percent=100 * found.image_auroc)
     figure, (axes,) = _grid(1, len(heads), 3.2, 2.6, sharey=True)
     for axis, head in zip(axes, heads, strict=True):
-        for place, (seed, group) in enumerate(found[found["head"] == head].groupby("seed")):
-            x, y = group.step.to_numpy(), 100 * group[metric].to_numpy()
-            style = {"c": COLOURS[place % 6], "ls": LINES[place % 6]}
-            axis.plot(x, y, marker=".", label=f"seed {seed}", **style)
-            axis.plot(x[y.argmax()], y.max(), "o", mfc="none", ms=9, c=COLOURS[place % 6])
-        axis.set(title=head, xlabel="step")
-    axes[0].set_ylabel(f"{METRICS[metric].label}, %")
-    axes[-1].legend()
+        here = found[found["head"] == head]
+        best = here.loc[here.groupby("seed").percent.idxmax()]
+        shown = {"x": "step", "y": "percent", "hue": "seed", "palette": "colorblind", "ax": axis}
+        seaborn.lineplot(here, **shown, style="seed", errorbar=None)
+        seaborn.scatterplot(best, **shown, s=70, legend=False)
+        axis.set(title=head, ylabel="image AUROC, %")
     return figure
 
 
@@ -113,7 +110,7 @@ def round_ticks(*axes):
     """1, 2 and 5 times a power of ten on log axes, as plain numbers."""
     for axis in axes:
         axis.set(major_locator=plt.LogLocator(subs=(1, 2, 5)), major_formatter="{x:g}")
-        axis.set_minor_locator(plt.NullLocator())
+        axis.set(minor_locator=plt.NullLocator())
 
 
 @_styled
@@ -122,7 +119,8 @@ def law(rows, fit):
     rows = rows.assign(law=scaling.predict(fit.raw, rows.parameters, rows.images))
     rows["residual"] = 100 * np.log(rows.R / rows.law)
     figure, ((left, right),) = _grid(1, 2, 3.4, 3)
-    seaborn.lineplot(rows, x="images", y="law", ax=left, legend=False, **BY_WIDTH)
+    line = {"errorbar": None, "legend": False}
+    seaborn.lineplot(rows, x="images", y="law", ax=left, **BY_WIDTH, **line)
     seaborn.scatterplot(rows, x="images", y="R", ax=left, **BY_WIDTH)
     seaborn.scatterplot(rows, x="images", y="residual", ax=right, legend=False, **BY_WIDTH)
     right.axhline(0, color="0.4", lw=0.8)

@@ -38,7 +38,7 @@ def cell(rows):
 
 
 def fitted(law, resamples):
-    """The `scaling.Fit` without the corner, or None for too few cells."""
+    """The table of `scaling.fit` without the corner, or None for too few cells."""
     if cell(law).nunique() < LEAST["law"]:
         return None
     rows = law[~corner(law) & ~beginning(law)]
@@ -58,11 +58,11 @@ def interval(value, ends, form):
 
 def law(rows, fit):
     """What the law is, which exponents are known, and how far it is off in the held-out corner."""
-    if not fit:
+    if fit is None:
         return missing("the law of width and images")
     told = [
         f"{name} = {interval(value, ends, '.2f')}{'' if determined else ', undetermined'}"
-        for name, value, *ends, determined in fit.table.loc[["a", "b"]].itertuples()
+        for name, value, *ends, determined, _ in fit.loc[["a", "b"]].itertuples()
     ]
     check, at = "The cell that is never fitted is not trained yet.", rows[corner(rows)]
     if len(at):
@@ -78,11 +78,11 @@ def law(rows, fit):
 
 def parameters(fit):
     """Every parameter with its interval."""
-    if not fit:
+    if fit is None:
         return pd.DataFrame()
-    shown = fit.table.map("{:.3g}".format)
+    shown = fit.map("{:.3g}".format)
     ends = "[" + shown.low + ", " + shown.high + "]"
-    known = np.where(fit.table.determined, "yes", "no")
+    known = np.where(fit.determined, "yes", "no")
     return pd.DataFrame({"value": shown.value, "95 % interval": ends, "determined": known})
 
 

@@ -10,7 +10,6 @@ intervals are far too narrow (Besiroglu et al. 2024, arXiv 2404.10102).
 """
 
 from itertools import product
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -23,17 +22,6 @@ LEVELS, EXPONENTS = (-4, -2.5, -1), (0.2, 0.5, 1)
 STARTS = [*product(np.log((0.03, 0.1, 0.2, 0.4)), LEVELS, EXPONENTS, LEVELS, EXPONENTS)]
 DELTA = 1e-3  # of the Huber loss
 SPREAD = 3  # an exponent is determined if its interval is within this factor
-
-
-class Fit(NamedTuple):
-    """The optimum, and 95 % intervals from resampled cells.
-
-    An interval also covers every start whose end fits as well to 1 %: a parameter on which nothing
-    depends stays where it began, so the bootstrap alone would call it certain.
-    """
-
-    raw: np.ndarray
-    table: pd.DataFrame  # value, low, high and determined? of NAMES
 
 
 def natural(raw):
@@ -86,7 +74,10 @@ def optima(n, d, log_r, weights, starts):
 def fit(n, d, r, cells, resamples, starts=STARTS):
     """Fit the law to R (points,); `cells` names the cell of each point, whose seeds stay together.
 
-    The bootstrap resamples cells and starts at the optimum.
+    Returns a row for each of NAMES: value, low and high of a 95 % interval, determined, and raw as
+    `predict` takes it. The bootstrap resamples cells and starts at the optimum. An interval also
+    covers every start whose end fits as well to 1 %: a parameter on which nothing depends stays
+    where it began, so the bootstrap alone would call it certain.
     """
     points = *logs(n, d), np.log(np.asarray(r))
     found = optima(*points, np.ones(len(r)), starts)
@@ -94,10 +85,10 @@ def fit(n, d, r, cells, resamples, starts=STARTS):
     as_good = [one for other, one in found if other <= 1.01 * least + 1e-12]
     drawn = [optima(*points, often, [raw])[0][1] for often in resampled(cells, resamples)]
     known = np.vstack([percentiles(natural(drawn)), natural(as_good)])
-    ends = {"low": known.min(axis=0), "high": known.max(axis=0)}
-    table = pd.DataFrame({"value": natural(raw), **ends}, index=NAMES)
+    table = {"value": natural(raw), "low": known.min(axis=0), "high": known.max(axis=0)}
+    table = pd.DataFrame(table, index=NAMES)
     narrow = (table.low > 0) & (table.high < SPREAD * table.low)
-    return Fit(raw, table.assign(determined=narrow))
+    return table.assign(determined=narrow, raw=raw)
 
 
 def resampled(cells, resamples):

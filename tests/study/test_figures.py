@@ -40,7 +40,9 @@ def test_differences(tmp_path):
 def test_curves():
     figure = figures.curves(curve(TEST, VALIDATION), "toys", ["method"])
     drawn = lines(figure.axes[0])
-    assert drawn[0].get_ydata().tolist() == [90, 95, 91] and drawn[1].get_xdata()[0] == 20
+    assert drawn[0].get_ydata().tolist() == [90, 95, 91]
+    (best,) = figure.axes[0].collections
+    assert best.get_offsets().tolist() == [[20, 95], [10, 92]]
     plt.close(figure)
 
 

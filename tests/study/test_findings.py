@@ -25,7 +25,7 @@ def law():
 
 def test_the_law(law):
     fit = findings.fitted(law, 30)
-    assert fit.table.value["a"] == pytest.approx(0.4, abs=0.1)
+    assert fit.value["a"] == pytest.approx(0.4, abs=0.1)
     text = findings.law(law, fit)
     assert "28 cells, 84 trainings, 3 seeds" in text and "never fitted it says" in text
     assert findings.parameters(fit).loc["b", "determined"] == "yes"

@@ -35,8 +35,8 @@ def test_the_losses_are_summed():
 
 def test_exact_points_give_the_law_back():
     found = scaling.fit(N, D, scaling.predict(RAW, N, D), CELLS, resamples=20)
-    assert found.table.value.to_dict() == pytest.approx(TRUE, rel=0.02)
-    assert found.table.determined[["a", "b"]].all()
+    assert found.value.to_dict() == pytest.approx(TRUE, rel=0.02)
+    assert found.determined[["a", "b"]].all()
     assert scaling.predict(found.raw, 3e6, 6400) == pytest.approx(
         scaling.predict(RAW, 3e6, 6400), rel=0.01
     )
@@ -47,7 +47,7 @@ def test_what_the_points_do_not_determine_is_said():
     rng = np.random.default_rng(0)
     r = scaling.predict(RAW, np.full(len(N), 1e5), D) * np.exp(0.05 * rng.standard_normal(len(N)))
     found = scaling.fit(np.full(len(N), 1e5), D, r, CELLS, 50, scaling.STARTS[::8])
-    assert not found.table.determined["a"]
+    assert not found.determined["a"]
 
 
 def test_rank_correlation():
