@@ -1,6 +1,6 @@
 """Trainings for scaling.py: students by width and images seen, and a ladder of teachers.
 
-    python -m study.beyond.cells [--out FILE] [--seconds S] [--seeds N ...]
+    python -m study.beyond.cells [--out FOLDER] [--seconds S] [--seeds N ...]
 
 First the law, WIDTHS x IMAGES x SEEDS with one teacher, then the ladder, TEACHERS x LADDER_WIDTHS x
 LADDER_SEEDS. Each cell is a training of its own, with its own cosine schedule, on SIZE x SIZE
@@ -25,7 +25,7 @@ from lib.anomaly_map import cosine_map
 from lib.inference import make_teacher, teacher_levels
 from lib.losses import cosine_distance_loss
 from study import params
-from study.beyond.ledger import CELL, FOLDER, Rows
+from study.beyond.ledger import CELL, Rows
 from study.beyond.run import commit, levels, options
 from study.data.mvtec import load_category
 from study.data.textures import load_textures
@@ -82,7 +82,7 @@ class Cells:
         self.train, self.held = data.training_images(), data.held_out()
         self.textures = load_textures(settings.textures, SIZE, dataset.channels)
         self.top = max(1, settings.evaluation.top_pixels * SIZE**2 // 128**2)
-        self.table = Rows(out, CELL)
+        self.table = Rows("scaling", out)
 
     def open(self, name):
         """Load a teacher; find its strength and the loss of the best constant predictor.
@@ -149,7 +149,7 @@ def wanted():
 
 
 def main(arguments=None):
-    parser = options("study.beyond.cells", __doc__, FOLDER / "scaling.csv")
+    parser = options("study.beyond.cells", __doc__)
     chosen, start, _ = parser.parse_args(arguments), time.monotonic(), commit()
     cells, teacher, absent = Cells(params.load(chosen.profile), chosen.out), None, set()
     for name, *rest in wanted():

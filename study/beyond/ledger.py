@@ -7,37 +7,43 @@ from study.scoring.metrics import METRICS
 
 FOLDER = ROOT / "reports/beyond"
 PROFILE = ROOT / "profiles/beyond.yaml"
-TRAINING = ["category", "student", "head", "seed"]  # columns that name a row of variants and curve
-CELL = ["teacher", "width", "images", "seed"]  # and one of scaling
+TRAINING = ["category", "student", "head", "seed"]
+CELL = ["teacher", "width", "images", "seed"]
+COLUMNS = {  # of each table; the first four name a training
+    "variants": [*TRAINING, "seconds", "commit", "map", "split", "benchmark", *METRICS],
+    "curve": [*TRAINING, "step", "map", "split", "benchmark", *METRICS],
+    "tops": [*TRAINING, "split", "top_pixels", "image_auroc"],
+    "scaling": [*CELL, "parameters", "loss", "constant", "R", "auroc_validation", "auroc_test",
+                "strength", "seconds", "commit"],
+}  # fmt: skip
 
 
 class Rows:
-    """Rows in a CSV file; `keys` are the columns that name a row. A present row is not made again.
+    """A table of COLUMNS that grows. Trainings that it has are not made again.
 
     A half-written last line, of a run that was killed, is dropped at the next start.
     """
 
-    def __init__(self, path, keys):
-        self.path, self.keys, self.done = path, keys, set()
-        if path.exists():
-            whole, end, _ = path.read_text("utf-8").rpartition("\n")
-            path.write_text(whole + end, "utf-8")
-            found = pd.read_csv(path, dtype=str, usecols=keys)[keys]
+    def __init__(self, name, folder):
+        self.path, self.columns, self.done = folder / f"{name}.csv", COLUMNS[name], set()
+        folder.mkdir(parents=True, exist_ok=True)
+        if self.path.exists():
+            whole, end, _ = self.path.read_text("utf-8").rpartition("\n")
+            self.path.write_text(whole + end, "utf-8")
+            found = load(name, folder)[self.columns[:4]].astype(str)
             self.done = set(found.itertuples(index=False, name=None))
 
     def has(self, *key):
         return tuple(map(str, key)) in self.done
 
     def add(self, rows):
-        """Append rows (dicts with the same columns) in one write."""
-        new = not self.path.exists()
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        text = pd.DataFrame(rows).to_csv(
-            index=False, header=new, float_format="%.6g", lineterminator="\n"
-        )
+        """Append rows (dicts, of which COLUMNS are kept) in one write."""
+        frame, new = pd.DataFrame(rows, columns=self.columns), not self.path.exists()
+        text = frame.to_csv(index=False, header=new, float_format="%.6g", lineterminator="\n")
         with self.path.open("a", encoding="utf-8", newline="") as file:
             file.write(text)
-        self.done |= {tuple(str(row[key]) for key in self.keys) for row in rows}
+        names = frame[self.columns[:4]].astype(str)
+        self.done |= set(names.itertuples(index=False, name=None))
 
 
 def load(name, folder=FOLDER):
@@ -45,8 +51,7 @@ def load(name, folder=FOLDER):
     path = folder / f"{name}.csv"
     if path.exists():
         return pd.read_csv(path, dtype={"seed": str})
-    others = ["step", "map", "split", "benchmark", "top_pixels", "R", "auroc_test", "strength"]
-    return pd.DataFrame(columns=dict.fromkeys([*TRAINING, *CELL, *others, *METRICS]))
+    return pd.DataFrame(columns=COLUMNS[name])
 
 
 def missing(what):

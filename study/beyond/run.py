@@ -30,7 +30,7 @@ import pandas as pd
 import torch
 
 from lib import training
-from lib.anomaly_map import cosine_map, image_score
+from lib.anomaly_map import cosine_map
 from lib.corruption import corrupt
 from lib.devices import device, device_name, take, to_device
 from lib.inference import in_batches, make_teacher
@@ -41,9 +41,9 @@ from study.beyond.ledger import FOLDER, PROFILE, TRAINING, Rows
 from study.data.category import Category
 from study.data.mvtec import load_category
 from study.data.textures import load_textures
-from study.scoring import metrics
-from study.scoring.scores import full_size, score_item, subsets
+from study.scoring.scores import score_item
 
+TABLES = "variants", "curve", "tops"
 POINTS = 10
 WATCHED = ("method", "ema", "constant", "constant_ema")
 TOPS = (10, 30, 100, 200, 400, 1000, 3000)
@@ -121,13 +121,11 @@ class Run:
     def __init__(self, settings, out):
         self.settings, self.out = settings, out
         self.folder = params.ROOT / "results" / out.name
-        out.mkdir(parents=True, exist_ok=True)
         self.teacher = make_teacher(settings)
         size, channels = settings.dataset.image_size, settings.dataset.channels
         self.textures = load_textures(settings.textures, size, channels)
         self.images = {c: read(settings, c, self.textures) for c in settings.categories}
-        tables = ("variants", "curve", "tops")
-        self.table, self.curve, self.tops = (Rows(out / f"{n}.csv", TRAINING) for n in tables)
+        self.table, self.curve, self.tops = (Rows(name, out) for name in TABLES)
         self.student = lru_cache(maxsize=1)(self.student)  # its heads come one after another
         self.features = lru_cache(maxsize=2)(self.features)
 
@@ -174,7 +172,7 @@ class Run:
         maps |= readings(z, settings)
         if watched:
             self.curve.add(curve)
-            self.tops.add([*self.scored_by_tops(maps["segmentation"], item)])
+            self.tops.add(self.by_top(maps["segmentation"], item))
         self.finish(item, maps, time.monotonic() - start)
         path = self.saved(**item)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -189,20 +187,17 @@ class Run:
         _, held, seen = self.images[item["category"]]
         here, there = np.split(maps, [len(held.images)])
         rows, scores, _ = score_item(held, here, item, self.settings, resample=False)
-        rows += score_item(seen, there, item, self.settings, resample=False)[0]
-        columns = *item, "split", "benchmark", *metrics.METRICS
-        return [{column: row[column] for column in columns} for row in rows], scores
+        more, *_ = score_item(seen, there, item, self.settings, resample=False)
+        return rows + more, scores
 
-    def scored_by_tops(self, maps, item):
-        """Image AUROC on real defects for each T of TOPS."""
+    def by_top(self, maps, item):
+        """Rows of the image AUROC on real defects for each T of TOPS."""
         held = self.images[item["category"]].held
-        maps = torch.from_numpy(full_size(maps[: len(held.images)], held.masks.shape[-1]))
+        held = replace(held, has_mask=held.labels == 0)  # no pixel metrics
         for top in TOPS:
-            scores = image_score(maps, top).numpy()
-            for split, _, real, where in subsets(held):
-                if real:
-                    found = metrics.image_auroc(scores[where], held.labels[where])
-                    yield item | {"split": split, "top_pixels": top, "image_auroc": found}
+            data = held, maps[: len(held.images)], item | {"top_pixels": top}
+            rows, *_ = score_item(*data, self.settings, resample=False)
+            yield from (row for row in rows if row["real_defects"])
 
     def finish(self, item, maps, seconds):
         """Rows and image scores of an item's maps, written at once."""
@@ -257,18 +252,18 @@ def commit():
     return done.stdout.strip() or "unknown"
 
 
-def options(module, about, out):
+def options(module, about):
     """The command line of a run."""
     parser = argparse.ArgumentParser(prog=module, description=about.partition("\n")[0])
     parser.add_argument("--profile", default=PROFILE, type=Path)
-    parser.add_argument("--out", default=out, type=Path, help="where the rows go")
+    parser.add_argument("--out", default=FOLDER, type=Path, help="where the tables go")
     parser.add_argument("--seconds", type=float, default=1e9, help="begin no training later")
     parser.add_argument("--seeds", nargs="*", type=int, help="default: all")
     return parser
 
 
 def main(arguments=None):
-    parser = options("study.beyond.run", __doc__, FOLDER)
+    parser = options("study.beyond.run", __doc__)
     parser.add_argument("--only", nargs="*", default=[], help="students and heads; default: all")
     chosen = parser.parse_args(arguments)
     start, settings = time.monotonic(), params.load(chosen.profile)
