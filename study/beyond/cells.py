@@ -14,7 +14,8 @@ nearest-neighbour search in its own features.
 
 import time
 from dataclasses import replace
-from itertools import product
+from itertools import groupby, product
+from operator import itemgetter
 from typing import NamedTuple
 
 import torch
@@ -151,21 +152,18 @@ def wanted():
 def main(arguments=None):
     parser = options("study.beyond.cells", __doc__)
     chosen, start, _ = parser.parse_args(arguments), time.monotonic(), commit()
-    cells, teacher, absent = Cells(params.load(chosen.profile), chosen.out), None, set()
-    for name, *rest in wanted():
-        known = cells.table.has(name, *rest) or name in absent
-        if known or (chosen.seeds and rest[-1] not in chosen.seeds):
-            continue
-        if time.monotonic() - start > chosen.seconds:
-            break
+    cells, seeds = Cells(params.load(chosen.profile), chosen.out), chosen.seeds or LADDER_SEEDS
+    missing = (cell for cell in wanted() if cell[-1] in seeds and not cells.table.has(*cell))
+    for name, group in groupby(missing, itemgetter(0)):
         try:
-            if name != teacher:
-                cells.open(name)
+            cells.open(name)
         except (FileNotFoundError, ValueError) as error:
             print(f"{name} is left out: {error}")
-            absent.add(name)
-        else:
-            cells.cell(teacher := name, *rest)
+            continue
+        for cell in group:
+            if time.monotonic() - start > chosen.seconds:
+                return
+            cells.cell(*cell)
 
 
 if __name__ == "__main__":

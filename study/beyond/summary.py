@@ -26,41 +26,36 @@ ABOUT = (
 
 
 def sections(folder=FOLDER):
-    """{question: sentences}."""
+    """(question, sentence, ...) of each section."""
     real, log = (
-        Comparison(BENCHMARK, folder=folder),
-        Comparison(BENCHMARK, kind="log", folder=folder),
+        Comparison(BENCHMARK, kind=kind, folder=folder) for kind in ("segmentation", "log")
     )
     drawn = Comparison(f"{BENCHMARK}_drawn", "pixel_ap", folder=folder)
     curve, tops = load("curve", folder), load("tops", folder)
+    default = params.load(PROFILE).evaluation.top_pixels
     law, ladder = findings.split(load("scaling", folder))
-    return {
-        "Which corruption?": [real.answer(CORRUPTIONS), denoising_and_decoder()],
-        "Cheap changes with evidence elsewhere?": [real.answer(CHEAP, also=drawn)],
-        "Does equality separation find unseen defects better?": [
-            log.answer(BUMPS),
-            *unseen(seen_and_unseen(BUMPS, BENCHMARK, folder=folder)),
-        ],
-        "Do averages calm the last step?": [
-            selection.noise(curve, ["method", *AVERAGES], BENCHMARK),
-            *averages(real),
-        ],
-        "What does selection on the test set buy?": [
-            *(selection.answer(curve, BENCHMARK, head=head) for head in ("method", "constant")),
-            selection.answer(curve, f"{BENCHMARK}_drawn", "pixel_ap"),
-            selection.tops(
-                tops[tops["head"] == "method"], params.load(PROFILE).evaluation.top_pixels
-            ),
-        ],
-        "Does a better student find defects better?": [
-            findings.law(law, findings.fitted(law, RESAMPLES)),
-            findings.detection(law, RESAMPLES),
-            findings.ladder(ladder, RESAMPLES),
-        ],
-        "Is the best variant above the nearest-neighbour search?": target(
-            real, CORRUPTIONS + CHEAP + BUMPS + AVERAGES
-        ),
-    }
+    yield "Which corruption?", real.answer(CORRUPTIONS), denoising_and_decoder()
+    yield "Cheap changes with evidence elsewhere?", real.answer(CHEAP, also=drawn)
+    yield (
+        "Does equality separation find unseen defects better?",
+        *(log.answer(BUMPS), *unseen(seen_and_unseen(BUMPS, BENCHMARK, folder=folder))),
+    )
+    moves = selection.noise(curve, ["method", *AVERAGES], BENCHMARK)
+    yield "Do averages calm the last step?", moves, *averages(real)
+    yield (
+        "What does selection on the test set buy?",
+        *(selection.answer(curve, BENCHMARK, head=head) for head in ("method", "constant")),
+        selection.answer(curve, f"{BENCHMARK}_drawn", "pixel_ap"),
+        selection.tops(tops[tops["head"] == "method"], default),
+    )
+    yield (
+        "Does a better student find defects better?",
+        findings.law(law, findings.fitted(law, RESAMPLES)),
+        findings.detection(law, RESAMPLES),
+        findings.ladder(ladder, RESAMPLES),
+    )
+    heads = CORRUPTIONS + CHEAP + BUMPS + AVERAGES
+    yield "Is the best variant above the nearest-neighbour search?", *target(real, heads)
 
 
 def unseen(table):
@@ -108,7 +103,7 @@ def target(real, heads):
 
 def page(folder=FOLDER):
     """The whole page in Markdown."""
-    parts = [f"## {question}\n\n{' '.join(text)}" for question, text in sections(folder).items()]
+    parts = [f"## {question}\n\n{' '.join(texts)}" for question, *texts in sections(folder)]
     return "\n\n".join(["# Beyond the paper: answers", ABOUT, *parts]) + "\n"
 
 
