@@ -27,10 +27,8 @@ def protocol_curves(root=ROOT):
 
 def wide(curve, metric, along="step"):
     """A row for each training, a column for each split and step, in percent."""
-    found = curve[curve[metric].notna()]
-    return 100 * found.pivot(index=TRAINING, columns=["split", along], values=metric).sort_index(
-        axis=1
-    )
+    found = curve[curve[metric].notna()].set_index([*TRAINING, "split", along])[metric]
+    return 100 * found.unstack(["split", along], sort=False).sort_index(axis=1)
 
 
 def choices(curve, metric):
@@ -53,7 +51,7 @@ def summary(curve):
     """One line for each head and metric that the curve has."""
     lines = {}
     for metric in [key for key in METRICS if key in curve]:
-        for head, group in choices(curve, metric).groupby("head"):
+        for head, group in choices(curve, metric).groupby("head", sort=False):
             chosen, one = group.at_validation.mean(), " (one seed)" * (len(group) == 1)
             lines[head, METRICS[metric].label] = {
                 "last step": f"{group['last'].mean():.1f}",
