@@ -33,18 +33,13 @@ class Averaged(Keeper):
     def begin(self, settings, parts):
         parts["average"] = average(parts["network"], self.decay)
         self.last = settings.steps
-        step, history = self.keeper.begin(settings, parts)
-        self._finish(step, parts)  # a checkpoint of the last step
-        return step, history
+        return self.keeper.begin(settings, parts)
 
     def after(self, step, history, parts):
         parts["average"].update_parameters(parts["network"])
-        self.keeper.after(step, history, parts)
-        self._finish(step, parts)
-
-    def _finish(self, step, parts):
-        if step == self.last:
+        if step == self.last:  # before the checkpoint, which a resumed training ends with
             parts["network"].load_state_dict(parts["average"].module.state_dict())
+        self.keeper.after(step, history, parts)
 
 
 def keep(keeper, settings):
