@@ -10,41 +10,34 @@ LEAST = {"law": 12, "detection": 6, "ladder": 5}  # cells of an answer, and teac
 
 
 def split(rows):
-    """(cells of the law, cells of the teachers' ladder); the ladder shares Lite0's cells."""
-    grid = rows.images.isin(IMAGES) & rows.width.isin(WIDTHS) & rows.seed.astype(int).isin(SEEDS)
-    one = rows[(rows.teacher == "lite0") & grid]
-    return one, rows[(rows.images == LADDER_IMAGES) & rows.width.isin(LADDER_WIDTHS)]
+    """(trainings of the law, of the teachers' ladder), which share those of Lite0.
 
-
-def corner(law):
-    """Whether a row is of the widest student with the most images: held out of the fit."""
-    return (law.width == law.width.max()) & (law.images == law.images.max())
-
-
-def beginning(law):
-    """Whether a row's cell is still near the constant predictor, where no power law can hold.
-
-    The rule was made after the first cells were seen: at 100 images, R was about 1 at every width.
+    New columns: `cell` is its name, whose seeds stay together in resamples. `corner` is the widest
+    student with the most images, held out of the fit. `beginning` is a cell still near the constant
+    predictor, where no power law can hold. This rule was made after the first cells were seen: at
+    100 images, R was about 1 at every width.
     """
-    return law.groupby(["width", "images"]).R.transform("mean") > NEAR
-
-
-def cell(rows):
-    """The name of each row's cell; its seeds stay together in resamples."""
-    return rows.teacher + " " + rows.width.astype(str) + " " + rows.images.astype(str)
+    names = rows.teacher + " " + rows.width.astype(str) + " " + rows.images.astype(str)
+    rows = rows.assign(cell=names)
+    grid = rows.images.isin(IMAGES) & rows.width.isin(WIDTHS) & rows.seed.astype(int).isin(SEEDS)
+    law = rows[(rows.teacher == "lite0") & grid]
+    corner = (law.width == law.width.max()) & (law.images == law.images.max())
+    ladder = rows[(rows.images == LADDER_IMAGES) & rows.width.isin(LADDER_WIDTHS)]
+    beginning = law.R.groupby(law.cell).transform("mean") > NEAR
+    return law.assign(corner=corner, beginning=beginning), ladder
 
 
 def fitted(law, resamples):
     """The table of `scaling.fit` without the corner, or None for too few cells."""
-    if cell(law).nunique() < LEAST["law"]:
+    if law.cell.nunique() < LEAST["law"]:
         return None
-    rows = law[~corner(law) & ~beginning(law)]
-    return scaling.fit(rows.parameters, rows.images, rows.R, cell(rows), resamples)
+    rows = law[~law.corner & ~law.beginning]
+    return scaling.fit(rows.parameters, rows.images, rows.R, rows.cell, resamples)
 
 
 def counts(rows):
     seeds = counted(rows.seed.nunique(), "seed")
-    return f"{counted(cell(rows).nunique(), 'cell')}, {len(rows)} trainings, {seeds}"
+    return f"{counted(rows.cell.nunique(), 'cell')}, {len(rows)} trainings, {seeds}"
 
 
 def interval(value, ends, form):
@@ -61,14 +54,14 @@ def law(rows, fit):
         f"{name} = {interval(value, ends, '.2f')}{'' if determined else ', undetermined'}"
         for name, value, *ends, determined, _ in fit.loc[["a", "b"]].itertuples()
     ]
-    check, at = "The cell that is never fitted is not trained yet.", rows[corner(rows)]
+    check, at = "The cell that is never fitted is not trained yet.", rows[rows.corner]
     if len(at):
         guess = scaling.predict(fit.raw, at.parameters, at.images)[0]
         check = (
             f"In the cell that was never fitted it says {guess:.3f}, and R is {at.R.mean():.3f}."
         )
     return (
-        f"The law R = E + A/N^a + B/D^b ({counts(rows[~beginning(rows)])} with R up to {NEAR}): "
+        f"The law R = E + A/N^a + B/D^b ({counts(rows[~rows.beginning])} with R up to {NEAR}): "
         f"{'; '.join(told)}. {check}"
     )
 
@@ -81,11 +74,11 @@ def sign(ends, below, above):
 
 def detection(law, resamples):
     """Whether a lower R goes with a better cosine map, over all cells and among the best half."""
-    if cell(law).nunique() < LEAST["detection"]:
+    if law.cell.nunique() < LEAST["detection"]:
         return missing("detection against imitation")
     parts, best = [], law[law.R.median() >= law.R]
     for rows, name in ((law, "all cells"), (best, "the better half of the trainings")):
-        value, ends = scaling.rank_correlation(rows.R, rows.auroc_test, cell(rows), resamples)
+        value, ends = scaling.rank_correlation(rows.R, rows.auroc_test, rows.cell, resamples)
         found = sign(ends, "a better student detects better", "a better student detects worse")
         parts.append(f"in {name} {interval(value, ends, '+.2f')}, {found}")
     return f"Rank correlation of R with the image AUROC of the cosine map: {'; '.join(parts)}."

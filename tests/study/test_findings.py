@@ -20,7 +20,7 @@ def law():
                 r = float(scaling.predict(RAW, n, images)) * np.exp(0.002 * rng.standard_normal())
                 row = {"teacher": "lite0", "width": width, "images": images, "seed": str(seed)}
                 rows.append(row | {"parameters": n, "R": r, "auroc_test": 1 - r / 2})
-    return pd.DataFrame(rows)
+    return findings.split(pd.DataFrame(rows))[0]
 
 
 def test_the_law(law):
@@ -29,8 +29,8 @@ def test_the_law(law):
     text = findings.law(law, fit)
     assert "28 cells, 84 trainings, 3 seeds" in text and "never fitted it says" in text
     assert fit.determined["b"]
-    assert findings.corner(law).sum() == 3
-    assert "is not trained yet" in findings.law(law[~findings.corner(law)], fit)
+    assert law.corner.sum() == 3
+    assert "is not trained yet" in findings.law(law[~law.corner], fit)
 
 
 def test_detection(law):
@@ -46,7 +46,7 @@ def test_the_ladder(law):
             row = {"teacher": teacher, "width": 8, "images": LADDER_IMAGES, "seed": str(seed)}
             auroc = 0.9 - 0.1 * x**2
             rows.append(row | {"R": 0.5, "strength": 0.8 + 0.05 * x, "auroc_test": auroc})
-    text = findings.ladder(pd.DataFrame(rows), 50)
+    text = findings.ladder(findings.split(pd.DataFrame(rows))[1], 50)
     assert "width 8 -10.0 [-10.0, -10.0], an arch" in text
     assert "Not measured: `lite0_noise_10`, `random`, `resnet18_tv` and `resnet18_a1`." in text
     other = law[law.images == LADDER_IMAGES].iloc[:2].assign(width=[8, 40], seed="4")
