@@ -11,7 +11,7 @@ from study import params
 from study.beyond import scaling
 from study.beyond.corruptions import SOURCES
 from study.data.mvtec import load_category
-from study.figures.plots import COLOURS, _grid, _say, _styled, side_by_side
+from study.figures.plots import COLOURS, _grid, _say, _styled, round_ticks, side_by_side
 
 UNITS = {  # P(anomalous) of z
     "half-space: sigmoid(z)": special.expit,
@@ -104,13 +104,6 @@ def curves(curve, benchmark, heads):
         seaborn.scatterplot(best, **shown, s=70, legend=False)
         axis.set(title=head, ylabel="image AUROC, %")
     return figure
-
-
-def round_ticks(*axes):
-    """1, 2 and 5 times a power of ten on log axes, as plain numbers."""
-    for axis in axes:
-        axis.set(major_locator=plt.LogLocator(subs=(1, 2, 5)), major_formatter="{x:g}")
-        axis.set(minor_locator=plt.NullLocator())
 
 
 @_styled
