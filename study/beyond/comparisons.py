@@ -11,27 +11,26 @@ from functools import cache
 import numpy as np
 import pandas as pd
 
-from study.beyond.ledger import FOLDER, load, missing
-from study.params import ROOT
+from study import params
+from study.beyond.ledger import FOLDER, PROFILE, load, missing
 from study.scoring import metrics, resampling
 from study.tables.claims import verdict
 from study.tables.format import brackets, counted, listed, lower, over_seeds, signed
 from study.tables.intervals import Scores, seeds_interval
 
-RESAMPLES, SMALLEST = 2000, 0.5
 DEFECTS = {"seen": "seen corruption", "drawn": "drawn defects"}  # by the end of a benchmark's name
 FACTS = ["name", "split", "kind", "label"]  # columns of the scores by image that are no scores
 
 
 @cache
-def resamples(benchmark, folder):
+def resamples(benchmark, count, folder):
     """Image AUROC on real defects in each resample, by `scoring.scores.KEYS`."""
     found = {}
     for path in folder.glob("scores-*.csv"):
         category, images = path.stem.removeprefix("scores-"), pd.read_csv(path)
         images = images[(images.split == "test") & images.kind.isin(["good", "real"])]
         labels = images.label.to_numpy()
-        drawn = resampling.by_image(images.drop(columns=FACTS), labels, category, RESAMPLES)
+        drawn = resampling.by_image(images.drop(columns=FACTS), labels, category, count)
         for column, figures in drawn.items():
             name, seed, kind = column.rsplit("/", 2)
             row = name.removeprefix("full/"), kind, seed
@@ -56,11 +55,12 @@ class Comparison:
         self.metric, self.kind = metrics.METRICS[metric].label, kind
         defects = DEFECTS.get(benchmark.rpartition("_")[2], "real defects")
         self.label, real = f"{defects}, {self.metric}", defects == "real defects"
-        rows = load("variants", folder)
+        claims, rows = params.load(PROFILE).claims, load("variants", folder)
+        self.smallest = claims.smallest
         names = (rows.student + "/" + rows["head"]).str.removeprefix("full/")
         rows = rows.assign(student=names, real_defects=real)
         rows = rows[rows.benchmark == benchmark]
-        draws = {"test": resamples(benchmark, folder)} if real else {}
+        draws = {"test": resamples(benchmark, claims.resamples, folder)} if real else {}
         self.scores = {
             split: Scores(rows[(rows.split == split) & (rows.seed != "all")], metric,
                           draws.get(split, {}))
@@ -86,7 +86,7 @@ class Comparison:
             return None
         values = [*pairs.values()]
         seeds = seeds_interval(values)
-        answer = verdict(float(np.mean(values)), seeds, images or seeds, SMALLEST)
+        answer = verdict(float(np.mean(values)), seeds, images or seeds, self.smallest)
         over = f", {brackets(images)} over images" if images else ""
         return f"{points(values)} over {counted(len(pairs), 'seed')}{over}: {lower(answer)}"
 
@@ -173,7 +173,7 @@ def seen_and_unseen(heads, benchmark, kind="log", folder=FOLDER):
 
 def denoising_and_decoder():
     """What both parts of the student together gain in the study `quick`, in words."""
-    rows = load("ablations", ROOT / "reports/quick")
+    rows = load("ablations", params.ROOT / "reports/quick")
     rows = Scores(rows, "image_auroc", {})
     pairs, *_ = rows.estimate(("full", "segmentation"), ("plain", "segmentation"))
     return (
