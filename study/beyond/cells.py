@@ -1,6 +1,6 @@
 """Trainings for scaling.py: students by width and images seen, and a ladder of teachers.
 
-    python -m study.beyond.cells [--out FOLDER] [--seconds S] [--seeds N ...]
+    python -m study.beyond.cells [--profile FILE] [--out FOLDER]
 
 First the law, WIDTHS x IMAGES x SEEDS with one teacher, then the ladder, TEACHERS x LADDER_WIDTHS x
 LADDER_SEEDS. Each cell is a training of its own, with its own cosine schedule, on SIZE x SIZE
@@ -141,10 +141,10 @@ def wanted():
 
 
 def main(arguments=None):
-    parser = options("study.beyond.cells", __doc__)
-    chosen, start, _ = parser.parse_args(arguments), time.monotonic(), commit()
-    cells, seeds = Cells(params.load(chosen.profile), chosen.out), chosen.seeds or LADDER_SEEDS
-    missing = (cell for cell in wanted() if cell[-1] in seeds and not cells.table.has(*cell))
+    chosen = options("study.beyond.cells", __doc__).parse_args(arguments)
+    print(f"commit {commit()}")
+    cells = Cells(params.load(chosen.profile), chosen.out)
+    missing = (cell for cell in wanted() if not cells.table.has(*cell))
     for name, group in groupby(missing, itemgetter(0)):
         try:
             cells.open(name)
@@ -152,8 +152,6 @@ def main(arguments=None):
             print(f"{name} is left out: {error}")
             continue
         for cell in group:
-            if time.monotonic() - start > chosen.seconds:
-                return
             cells.cell(*cell)
 
 

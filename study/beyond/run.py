@@ -1,6 +1,6 @@
 """Train and score what profiles/beyond.yaml declares; one process, row by row, resumable.
 
-    python -m study.beyond.run [--out FOLDER] [--seconds S] [--seeds N ...] [--only NAME ...]
+    python -m study.beyond.run [--profile FILE] [--out FOLDER] [--only NAME ...]
 
 Why not stages of DVC: each answer compares a dozen small networks on the same student, so what
 takes time in a stage (a kernel, libraries, the frozen networks' features of the held-out images) is
@@ -229,7 +229,7 @@ class Run:
         self.finish(dict(zip(TRAINING, (category, name, head, "all"), strict=True)), maps, 0.0)
 
 
-def order(settings, only=(), seeds=None):
+def order(settings, only=()):
     """(category, student, head, seed): seeds outermost, so that a cut leaves whole comparisons.
 
     Every row takes `head_seeds`; the method and the bumps, whose figures spread most, all `seeds`.
@@ -237,7 +237,7 @@ def order(settings, only=(), seeds=None):
     """
     rows = [(settings.headline, head, head) for head in ("method", *settings.heads)]
     rows += [(name, "method", name) for name in settings.students if name != settings.headline]
-    for seed, category in product(seeds or settings.seeds, settings.categories):
+    for seed, category in product(settings.seeds, settings.categories):
         for student, head, name in rows:
             often = name == "method" or settings.head(head).activation == "bump"
             if (often or seed in settings.head_seeds) and (not only or name in only):
@@ -257,8 +257,6 @@ def options(module, about):
     parser = argparse.ArgumentParser(prog=module, description=about.partition("\n")[0])
     parser.add_argument("--profile", default=PROFILE, type=Path)
     parser.add_argument("--out", default=FOLDER, type=Path, help="where the tables go")
-    parser.add_argument("--seconds", type=float, default=1e9, help="begin no training later")
-    parser.add_argument("--seeds", nargs="*", type=int, help="default: all")
     return parser
 
 
@@ -266,12 +264,10 @@ def main(arguments=None):
     parser = options("study.beyond.run", __doc__)
     parser.add_argument("--only", nargs="*", default=[], help="students and heads; default: all")
     chosen = parser.parse_args(arguments)
-    start, settings = time.monotonic(), params.load(chosen.profile)
+    settings = params.load(chosen.profile)
     print(f"commit {commit()}, torch {torch.__version__}, {device_name()}")
     run = Run(settings, chosen.out)
-    for row in order(settings, chosen.only, chosen.seeds):
-        if time.monotonic() - start > chosen.seconds:
-            break
+    for row in order(settings, chosen.only):
         if not run.table.has(*row):
             run.head(*row)
         run.ensemble(*row[:3])
