@@ -1,6 +1,6 @@
 """Trainings for scaling.py: students by width and images seen, and a ladder of teachers.
 
-    python -m study.beyond.cells [--profile FILE] [--out FOLDER]
+    python -m study.beyond.cells
 
 First the law, WIDTHS x IMAGES x SEEDS with one teacher, then the ladder, TEACHERS x LADDER_WIDTHS x
 LADDER_SEEDS. Each cell is a training of its own, with its own cosine schedule, on SIZE x SIZE
@@ -25,8 +25,8 @@ from lib.anomaly_map import cosine_map
 from lib.inference import make_teacher, teacher_levels
 from lib.losses import cosine_distance_loss
 from study import params
-from study.beyond.ledger import CELL, Rows
-from study.beyond.run import commit, levels, options
+from study.beyond.ledger import CELL, FOLDER, PROFILE, add, has
+from study.beyond.run import commit, levels
 from study.data.mvtec import load_category
 from study.data.textures import load_textures
 from study.scoring import baseline
@@ -66,7 +66,7 @@ def damage(teacher, strength):
 class Cells:
     """The images of the first category at SIZE, and one teacher at a time."""
 
-    def __init__(self, settings, out):
+    def __init__(self, settings):
         dataset = replace(settings.dataset, image_size=SIZE, drawn_defects=False)
         self.settings = replace(settings, dataset=dataset)
         self.category = settings.categories[0]
@@ -74,7 +74,6 @@ class Cells:
         self.train, self.held = data.training_images(), data.held_out()
         self.textures = load_textures(settings.textures, SIZE, dataset.channels)
         self.top = max(1, settings.evaluation.top_pixels * SIZE**2 // 128**2)
-        self.table = Rows("scaling", out)
 
     def open(self, name):
         """Load a teacher; find its strength and the loss of the best constant predictor.
@@ -106,7 +105,7 @@ class Cells:
         return {row["split"]: row["image_auroc"] for row in rows}
 
     def cell(self, teacher, width, images, seed):
-        """Train a student, and add its row."""
+        """Train a student; its row."""
         full, start = self.settings.students[self.settings.headline], time.monotonic()
         student = replace(full, width=width, steps=max(1, images // BATCH), batch_size=BATCH)
         settings = replace(self.settings, students={"full": student}, headline="full", heads={})
@@ -120,8 +119,7 @@ class Cells:
         row |= {"loss": loss, "constant": self.constant, "R": loss / self.constant}
         row |= {f"auroc_{split}": value for split, value in self.aurocs(maps).items()}
         row |= {"strength": self.strength, "seconds": round(time.monotonic() - start, 1)}
-        self.table.add([row | {"commit": commit()}])
-        print(row, flush=True)
+        return row | {"commit": commit()}
 
 
 def best_constant(known):
@@ -140,11 +138,10 @@ def wanted():
         yield name, width, LADDER_IMAGES, seed
 
 
-def main(arguments=None):
-    chosen = options("study.beyond.cells", __doc__).parse_args(arguments)
+def main(profile=PROFILE, out=FOLDER):
     print(f"commit {commit()}")
-    cells = Cells(params.load(chosen.profile), chosen.out)
-    missing = (cell for cell in wanted() if not cells.table.has(*cell))
+    cells = Cells(params.load(profile))
+    missing = (cell for cell in wanted() if not has("scaling", out, cell))
     for name, group in groupby(missing, itemgetter(0)):
         try:
             cells.open(name)
@@ -152,7 +149,8 @@ def main(arguments=None):
             print(f"{name} is left out: {error}")
             continue
         for cell in group:
-            cells.cell(*cell)
+            add("scaling", out, [row := cells.cell(*cell)])
+            print(row, flush=True)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""The tables of the run on disk. They grow by one row at a time, so that a run can continue."""
+"""The tables of the run on disk. They grow training by training, so that a run can continue."""
 
 import pandas as pd
 
+from study.files import whole
 from study.params import ROOT
 from study.scoring.metrics import METRICS
 
@@ -18,32 +19,19 @@ COLUMNS = {  # of each table; the first four name a training
 }  # fmt: skip
 
 
-class Rows:
-    """A table of COLUMNS that grows. Trainings that it has are not made again.
+def has(name, folder, key):
+    """Whether the table has rows of a training."""
+    found = load(name, folder)[COLUMNS[name][:4]].astype(str)
+    return tuple(map(str, key)) in found.itertuples(index=False, name=None)
 
-    A half-written last line, of a run that was killed, is dropped at the next start.
-    """
 
-    def __init__(self, name, folder):
-        self.path, self.columns, self.done = folder / f"{name}.csv", COLUMNS[name], set()
-        folder.mkdir(parents=True, exist_ok=True)
-        if self.path.exists():
-            whole, end, _ = self.path.read_text("utf-8").rpartition("\n")
-            self.path.write_text(whole + end, "utf-8")
-            found = load(name, folder)[self.columns[:4]].astype(str)
-            self.done = set(found.itertuples(index=False, name=None))
-
-    def has(self, *key):
-        return tuple(map(str, key)) in self.done
-
-    def add(self, rows):
-        """Append rows (dicts, of which COLUMNS are kept) in one write."""
-        frame, new = pd.DataFrame(rows, columns=self.columns), not self.path.exists()
-        text = frame.to_csv(index=False, header=new, float_format="%.6g", lineterminator="\n")
-        with self.path.open("a", encoding="utf-8", newline="") as file:
-            file.write(text)
-        names = frame[self.columns[:4]].astype(str)
-        self.done |= set(names.itertuples(index=False, name=None))
+def add(name, folder, rows):
+    """Append rows (dicts, of which COLUMNS are kept); a killed run leaves the table as it was."""
+    path, frame = folder / f"{name}.csv", pd.DataFrame(rows, columns=COLUMNS[name])
+    before = path.read_text("utf-8") if path.exists() else ""
+    text = frame.to_csv(index=False, header=not before, float_format="%.6g", lineterminator="\n")
+    with whole(path) as partial:
+        partial.write_text(before + text, encoding="utf-8")
 
 
 def load(name, folder=FOLDER):

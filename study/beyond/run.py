@@ -36,14 +36,14 @@ from lib.devices import device, device_name, take, to_device
 from lib.inference import in_batches, make_teacher
 from lib.networks import Student, segmentation_input
 from study import params, trained
-from study.beyond import averaging, equality, variants
-from study.beyond.ledger import FOLDER, PROFILE, TRAINING, Rows
+from study.beyond import averaging, equality, ledger, variants
+from study.beyond.ledger import FOLDER, PROFILE, TRAINING
 from study.data.category import Category
 from study.data.mvtec import load_category
 from study.data.textures import load_textures
+from study.files import whole
 from study.scoring.scores import score_item
 
-TABLES = "variants", "curve", "tops"
 POINTS = 10
 WATCHED = ("method", "ema", "constant", "constant_ema")
 TOPS = (10, 30, 100, 200, 400, 1000, 3000)
@@ -125,7 +125,6 @@ class Run:
         size, channels = settings.dataset.image_size, settings.dataset.channels
         self.textures = load_textures(settings.textures, size, channels)
         self.images = {c: read(settings, c, self.textures) for c in settings.categories}
-        self.table, self.curve, self.tops = (Rows(name, out) for name in TABLES)
         self.student = lru_cache(maxsize=1)(self.student)  # its heads come one after another
         self.features = lru_cache(maxsize=2)(self.features)
 
@@ -171,8 +170,8 @@ class Run:
         maps = {"cosine": cosine} if head == "method" else {}
         maps |= readings(z, settings)
         if watched:
-            self.curve.add(curve)
-            self.tops.add(self.by_top(maps["segmentation"], item))
+            ledger.add("curve", self.out, curve)
+            ledger.add("tops", self.out, self.by_top(maps["segmentation"], item))
         self.finish(item, maps, time.monotonic() - start)
         path = self.saved(**item)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -213,8 +212,9 @@ class Run:
             table["{student}/{head}/{seed}/{kind}".format(**item, kind=kind)] = pd.Series(
                 scores, held.names
             )
-        table.to_csv(path, float_format="%.6g")
-        self.table.add(rows)
+        with whole(path) as partial:
+            table.to_csv(partial, float_format="%.6g")
+        ledger.add("variants", self.out, rows)
         best = next(r for r in rows if r["split"] == "test" and r["map"] == "segmentation")
         print(f"{facts} test image AUROC {best['image_auroc']:.4f}", flush=True)
 
@@ -222,11 +222,12 @@ class Run:
         """Score the mean of the seeds' maps, once every seed is there."""
         rows = [row for row in order(self.settings) if row[:3] == (category, name, head)]
         paths = [self.saved(*row) for row in rows]
-        if self.table.has(category, name, head, "all") or not all(p.exists() for p in paths):
+        key = category, name, head, "all"
+        if ledger.has("variants", self.out, key) or not all(path.exists() for path in paths):
             return
         found = [readings(np.load(path), self.settings.head(head)) for path in paths]
         maps = {kind: np.mean([one[kind] for one in found], axis=0) for kind in found[0]}
-        self.finish(dict(zip(TRAINING, (category, name, head, "all"), strict=True)), maps, 0.0)
+        self.finish(dict(zip(TRAINING, key, strict=True)), maps, 0.0)
 
 
 def order(settings, only=()):
@@ -252,23 +253,18 @@ def commit():
     return done.stdout.strip() or "unknown"
 
 
-def options(module, about):
-    """The command line of a run."""
-    parser = argparse.ArgumentParser(prog=module, description=about.partition("\n")[0])
+def main(arguments=None):
+    about = __doc__.partition("\n")[0]
+    parser = argparse.ArgumentParser(prog="study.beyond.run", description=about)
     parser.add_argument("--profile", default=PROFILE, type=Path)
     parser.add_argument("--out", default=FOLDER, type=Path, help="where the tables go")
-    return parser
-
-
-def main(arguments=None):
-    parser = options("study.beyond.run", __doc__)
     parser.add_argument("--only", nargs="*", default=[], help="students and heads; default: all")
     chosen = parser.parse_args(arguments)
     settings = params.load(chosen.profile)
     print(f"commit {commit()}, torch {torch.__version__}, {device_name()}")
     run = Run(settings, chosen.out)
     for row in order(settings, chosen.only):
-        if not run.table.has(*row):
+        if not ledger.has("variants", chosen.out, row):
             run.head(*row)
         run.ensemble(*row[:3])
 

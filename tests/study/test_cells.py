@@ -64,11 +64,11 @@ def test_a_cell_and_a_teacher_that_is_missing(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(cells, "wanted", lambda: [(name, 8, 16, 0) for name in toys])
     settings = replace(SHIPPED, textures=replace(SHIPPED.textures, count=4))
     monkeypatch.setattr(cells.params, "load", lambda path: settings)
-    cells.main(["--out", str(tmp_path)])
+    cells.main(out=tmp_path)
     said = capsys.readouterr().out
     assert "none is left out: " in said and "downloads/none.pth" in said
     (row,) = pd.read_csv(tmp_path / "scaling.csv").to_dict("records")
     assert row["R"] == pytest.approx(row["loss"] / row["constant"], rel=1e-4)
     assert 0 <= row["auroc_test"] <= 1 and 0 <= row["strength"] <= 1 and row["parameters"] > 3e5
-    cells.main(["--out", str(tmp_path)])
+    cells.main(out=tmp_path)
     assert len(pd.read_csv(tmp_path / "scaling.csv")) == 1
