@@ -88,8 +88,7 @@ beyond: env ## answer questions beyond the paper: train profiles/beyond.yaml, re
 	$(BIN)/python -m pip install -r requirements-beyond.txt
 	$(BIN)/python -m study.data.elpv monocrystalline
 	$(BIN)/python -m study.beyond.run
-	$(BIN)/python -m study.beyond.cells law
-	$(BIN)/python -m study.beyond.cells teachers
+	$(BIN)/python -m study.beyond.cells
 	$(BIN)/python -m study.beyond.summary
 	for name in corruption equality averaging selection scaling; do \
 	  $(ACTIVE) $(BIN)/python -m study.notebook notebooks/$$name.ipynb rendered/beyond/$$name.ipynb \

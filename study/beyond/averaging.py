@@ -1,44 +1,24 @@
-"""Averages that calm the last step: of a network's weights while it trains, and of seeds' maps."""
+"""The moving average of a network's weights while it trains, for a less noisy last step."""
 
-from copy import deepcopy
-
-import torch
+from torch.optim.swa_utils import AveragedModel
 
 from lib.training import Keeper
 
 
-class Average:
+def average(network, decay):
     """The exponential moving average of a network's weights and batch-norm statistics.
 
     It weighs the past by `decay`, and by less in the first steps: (1 + n) / (10 + n) after n.
     """
 
-    def __init__(self, network, decay):
-        self.source, self.network = network, deepcopy(network).eval().requires_grad_(False)
-        self.decay, self.count = decay, 0
+    def mix(past, now, count):
+        weight = 1 - min(decay, (1 + int(count)) / (10 + int(count)))
+        for old, new in zip(past, now, strict=True):
+            old.lerp_(new, weight) if old.is_floating_point() else old.copy_(new)
 
-    @torch.no_grad()
-    def update(self):
-        """Called after each step."""
-        self.count += 1
-        decay = min(self.decay, (1 + self.count) / (10 + self.count))
-        now = self.source.state_dict()
-        for name, value in self.network.state_dict().items():
-            if value.is_floating_point():
-                value.lerp_(now[name], 1 - decay)
-            else:
-                value.copy_(now[name])
-
-    def apply(self):
-        """Give the averaged weights to the network."""
-        self.source.load_state_dict(self.network.state_dict())
-
-    def state_dict(self):
-        return {"network": self.network.state_dict(), "count": self.count}
-
-    def load_state_dict(self, state):
-        self.network.load_state_dict(state["network"])
-        self.count = state["count"]
+    found = AveragedModel(network, multi_avg_fn=mix, use_buffers=True).eval()
+    found.n_averaged += 1  # the initial weights count: at 0, the first step would replace them
+    return found
 
 
 class Averaged(Keeper):
@@ -51,20 +31,15 @@ class Averaged(Keeper):
         self.keeper.expect(size, what)
 
     def begin(self, settings, parts):
-        parts["average"] = Average(parts["network"], self.decay)
+        parts["average"] = average(parts["network"], self.decay)
         self.last = settings.steps
-        step, history = self.keeper.begin(settings, parts)
-        self._finish(step, parts)  # a checkpoint of the last step
-        return step, history
+        return self.keeper.begin(settings, parts)
 
     def after(self, step, history, parts):
-        parts["average"].update()
+        parts["average"].update_parameters(parts["network"])
+        if step == self.last:  # before the checkpoint, which a resumed training ends with
+            parts["network"].load_state_dict(parts["average"].module.state_dict())
         self.keeper.after(step, history, parts)
-        self._finish(step, parts)
-
-    def _finish(self, step, parts):
-        if step == self.last:
-            parts["average"].apply()
 
 
 def keep(keeper, settings):

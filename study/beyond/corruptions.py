@@ -1,4 +1,4 @@
-"""Other sources of synthetic anomalies than the paper's texture, batched on the device.
+"""Sources of synthetic anomalies other than the paper's texture, batched on the device.
 
 A source is a function of normal images (N, C, S, S) in [0, 1] and a generator. It returns
 (corrupted, mask); the mask (N, 1, S, S) of 0 and 1 holds every pixel that may differ.
@@ -25,7 +25,7 @@ VISIBLE = 0.95  # a smoothly darkened pixel is in the mask if it keeps less than
 
 
 def corrupt(images, textures, generator, sources, **settings):
-    """As `lib.corruption.corrupt`, with a source for each image by the shares in `sources`.
+    """Like `lib.corruption.corrupt`, but each image's source is drawn by the shares in `sources`.
 
     sources: {name: share}, with shares that add up to 1. Every source is computed for the whole
     batch, so that a GPU can capture it.
@@ -59,14 +59,14 @@ def darken(images, generator):
 def cutpaste(images, generator):
     """A patch of 2 to 15 % of the image, rotated by up to 45 degrees, at another place.
 
-    The patch is of the same image or of its neighbour in the batch, half of each.
+    The patch comes from the same image or from its neighbour in the batch, each with probability
+    1/2.
     """
     n, size = len(images), images.shape[-1]
     area = uniform((n,), 0.02, 0.15, generator)
     aspect = (uniform((n,), -1, 1, generator) * math.log(3.3)).exp()
     half = torch.stack([(area * aspect).sqrt(), (area / aspect).sqrt()], dim=1)  # of [-1, 1]
-    x, y = along(size, uniform((n, 2), -0.8, 0.8, generator), turn((n,), 45, generator))
-    mask = inside(x, y, half)
+    x, y, mask = rectangles(half, 45, size, generator)
     room = (1 - half).clamp(min=0)  # the source lies within its image
     source = (uniform((n, 2), -1, 1, generator) * room).view(n, 1, 1, 2)
     grid = torch.stack([x, y], dim=-1) + source
@@ -83,8 +83,8 @@ def scar(images, generator):
     half = torch.stack(
         [uniform((n,), 0.1, 0.6, generator), uniform((n,), 0.01, 0.04, generator)], dim=1
     )
-    x, y = along(size, uniform((n, 2), -0.8, 0.8, generator), turn((n,), 90, generator))
-    mask = inside(x, y, half.clamp(min=1 / size))  # never thinner than a pixel
+    half = half.clamp(min=1 / size)  # never thinner than a pixel
+    *_, mask = rectangles(half, 90, size, generator)
     level = uniform((n, 1, 1, 1), 0, 1, generator)
     return torch.where(mask, level, images), mask.float()
 
@@ -92,23 +92,18 @@ def scar(images, generator):
 SOURCES = {"darken": darken, "cutpaste": cutpaste, "scar": scar}
 
 
-def turn(shape, degrees, generator):
-    """Random angles within +-degrees, in radians."""
-    return uniform(shape, -math.radians(degrees), math.radians(degrees), generator)
+def rectangles(half, degrees, size, generator):
+    """Rectangles with half sides (N, 2) at random places, turned by up to `degrees`.
 
-
-def along(size, centre, angle):
-    """Coordinates (N, S, S) of each pixel along axes through `centre` (N, 2), turned by `angle`.
-
-    The image spans [-1, 1] in both directions.
+    Returns coordinates (N, S, S) of each pixel along both axes from the centre, and whether it lies
+    inside, (N, 1, S, S). The image spans [-1, 1] in both directions.
     """
+    n, most = len(half), math.radians(degrees)
+    centre = uniform((n, 2), -0.8, 0.8, generator)
+    angle = uniform((n,), -most, most, generator).view(-1, 1, 1)
     line = (torch.arange(size, device=centre.device) * 2 + 1) / size - 1
     x = line.view(1, 1, -1) - centre[:, 0].view(-1, 1, 1)
     y = line.view(1, -1, 1) - centre[:, 1].view(-1, 1, 1)
-    cos, sin = (part.view(-1, 1, 1) for part in (angle.cos(), angle.sin()))
-    return cos * x + sin * y, cos * y - sin * x
-
-
-def inside(x, y, half):
-    """Whether a pixel lies in the rectangle with half sides (N, 2) around the centre."""
-    return ((x.abs() <= half[:, :1, None]) & (y.abs() <= half[:, 1:, None])).unsqueeze(1)
+    x, y = angle.cos() * x + angle.sin() * y, angle.cos() * y - angle.sin() * x
+    inside = (x.abs() <= half[:, :1, None]) & (y.abs() <= half[:, 1:, None])
+    return x, y, inside.unsqueeze(1)

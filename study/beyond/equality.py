@@ -12,7 +12,6 @@ whose gradient never vanishes, and an anomalous one -log(1 - exp(-z^2 / (2 sigma
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 TINY = 1e-12  # added to z^2: at z = 0 the gradient would be 0 times infinity
@@ -46,48 +45,17 @@ def start_at_normal(network, prior, sigma):
 
 
 class Surprise(nn.Module):
-    """A segmentation network whose map is -log P(normal), (N, 1, H/4, W/4), 0 or more.
+    """A segmentation network whose map is -log P(normal) of a bump, (N, 1, H/4, W/4), 0 or more."""
 
-    activation: `bump`, or `sigmoid`, whose -log P(normal) is softplus(z).
-    """
-
-    def __init__(self, network, activation, sigma):
+    def __init__(self, network, sigma):
         super().__init__()
-        self.network, self.activation, self.sigma = network, activation, sigma
+        self.network, self.sigma = network, sigma
         self.trained_on = getattr(network, "trained_on", "")
 
     def forward(self, levels):
-        z = self.network.logits(levels)
-        return surprise(z, self.sigma) if self.activation == "bump" else F.softplus(z)
+        return surprise(self.network.logits(levels), self.sigma)
 
 
 def reader(network, settings):
-    """What gives the anomaly map of a trained segmentation network with these settings."""
-    if settings.activation == "sigmoid":
-        return network
-    return Surprise(network, settings.activation, settings.sigma)
-
-
-def fit(points, labels, activation, sigma=1.0, steps=1000, seed=0):
-    """Fit one unit to points (N, 2) with labels 0 (normal) or 1 by cross-entropy: (w, b).
-
-    The smallest equality separator. It starts at "normal" (small weights) on points around the
-    origin; elsewhere a bump can be stuck at w = 0, where every point has the same P(normal).
-    """
-    points, labels = (torch.as_tensor(x, dtype=torch.float64) for x in (points, labels))
-    unit = nn.Linear(2, 1).double()
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for parameter in unit.parameters():
-            parameter.normal_(std=0.01, generator=generator)
-    adam = torch.optim.Adam(unit.parameters(), lr=0.05)
-    for _ in range(steps):
-        z = unit(points)[:, 0]
-        if activation == "bump":
-            loss = focal_loss(z, labels, 0.0, sigma)
-        else:
-            loss = F.binary_cross_entropy_with_logits(z, labels)
-        adam.zero_grad()
-        loss.backward()
-        adam.step()
-    return unit.weight.detach().numpy()[0], float(unit.bias.detach())
+    """The module that gives the anomaly map of a segmentation network with these settings."""
+    return network if settings.activation == "sigmoid" else Surprise(network, settings.sigma)

@@ -1,132 +1,106 @@
 """What the cells of the scaling study say, computed."""
 
-import pandas as pd
-
 from study.beyond import scaling
 from study.beyond.cells import IMAGES, LADDER_IMAGES, LADDER_WIDTHS, SEEDS, TEACHERS, WIDTHS
-from study.beyond.comparisons import missing
+from study.beyond.ledger import missing
 from study.tables.format import counted, listed
 
 NEAR = 0.8  # R of cells that are left out of the fit
+LEAST = {"law": 12, "detection": 6, "ladder": 5}  # cells of an answer, and teachers of the ladder
 
 
 def split(rows):
-    """(cells of the law, cells of the teachers' ladder); the ladder shares Lite0's cells."""
-    if "R" not in rows:
-        return rows, rows
-    grid = rows.images.isin(IMAGES) & rows.width.isin(WIDTHS) & rows.seed.astype(int).isin(SEEDS)
-    one = rows[(rows.teacher == "lite0") & grid]
-    return one, rows[(rows.images == LADDER_IMAGES) & rows.width.isin(LADDER_WIDTHS)]
+    """(trainings of the law, of the teachers' ladder), which share those of Lite0.
 
-
-def corner(law):
-    """Whether a row is of the widest student with the most images: held out of the fit."""
-    return (law.width == law.width.max()) & (law.images == law.images.max())
-
-
-def beginning(law):
-    """Whether a row's cell is still near the constant predictor, where no power law can hold.
-
-    The rule was made after the first cells were seen: at 100 images, R was about 1 at every width.
+    New columns: `cell` is its name, whose seeds stay together in resamples. `corner` is the widest
+    student with the most images, held out of the fit. `beginning` is a cell still near the constant
+    predictor, where no power law can hold. This rule was made after the first cells were seen: at
+    100 images, R was about 1 at every width.
     """
-    return law.groupby(["width", "images"]).R.transform("mean") > NEAR
+    names = rows.teacher + " " + rows.width.astype(str) + " " + rows.images.astype(str)
+    rows = rows.assign(cell=names)
+    grid = rows.images.isin(IMAGES) & rows.width.isin(WIDTHS) & rows.seed.astype(int).isin(SEEDS)
+    law = rows[(rows.teacher == "lite0") & grid]
+    corner = (law.width == law.width.max()) & (law.images == law.images.max())
+    ladder = rows[(rows.images == LADDER_IMAGES) & rows.width.isin(LADDER_WIDTHS)]
+    beginning = law.R.groupby(law.cell).transform("mean") > NEAR
+    return law.assign(corner=corner, beginning=beginning), ladder
 
 
-def cell(rows):
-    """The name of each row's cell; its seeds stay together in resamples."""
-    return (rows.teacher + " " + rows.width.astype(str) + " " + rows.images.astype(str)).to_numpy()
-
-
-def fitted(law, resamples, least=12):
-    """The `scaling.Fit` without the corner, or None for too few cells."""
-    if "R" not in law or len(set(cell(law))) < least:
+def fitted(law, resamples):
+    """The table of `scaling.fit` without the corner, or None for too few cells."""
+    if law.cell.nunique() < LEAST["law"]:
         return None
-    rows = law[~corner(law) & ~beginning(law)]
-    return scaling.fit(rows.parameters, rows.images, rows.R, cell(rows), resamples)
+    rows = law[~law.corner & ~law.beginning]
+    return scaling.fit(rows.parameters, rows.images, rows.R, rows.cell, resamples)
 
 
 def counts(rows):
     seeds = counted(rows.seed.nunique(), "seed")
-    return f"{counted(len(set(cell(rows))), 'cell')}, {len(rows)} trainings, {seeds}"
+    return f"{counted(rows.cell.nunique(), 'cell')}, {len(rows)} trainings, {seeds}"
+
+
+def interval(value, ends, form):
+    """`+0.50 [+0.41, +0.60]` in a format of numbers."""
+    low, high = ends
+    return f"{value:{form}} [{low:{form}}, {high:{form}}]"
 
 
 def law(rows, fit):
     """What the law is, which exponents are known, and how far it is off in the held-out corner."""
-    if not fit:
+    if fit is None:
         return missing("the law of width and images")
-    told = [
-        f"{name} = {fit.values[name]:.2f} [{fit.intervals[name][0]:.2f}, "
-        f"{fit.intervals[name][1]:.2f}]{'' if fit.determined(name) else ', undetermined'}"
-        for name in ("a", "b")
+    exponents = [
+        f"{name} = {interval(value, ends, '.2f')}{'' if determined else ', undetermined'}"
+        for name, value, *ends, determined, _ in fit.loc[["a", "b"]].itertuples()
     ]
-    at = rows[corner(rows)]
-    check = "The cell that is never fitted is not trained yet."
+    check, at = "The cell that is left out of the fit is not trained yet.", rows[rows.corner]
     if len(at):
-        guess = float(fit.predict(at.parameters.iloc[:1], at.images.iloc[:1])[0])
+        guess = scaling.predict(fit.raw, at.parameters, at.images)[0]
         check = (
-            f"In the cell that was never fitted it says {guess:.3f}, and R is {at.R.mean():.3f}."
+            f"For the cell that was left out of the fit, it predicts R = {guess:.3f}; the measured "
+            f"R is {at.R.mean():.3f}."
         )
     return (
-        f"The law R = E + A/N^a + B/D^b ({counts(rows[~beginning(rows)])} with R up to {NEAR}): "
-        f"{'; '.join(told)}. {check}"
+        f"The law R = E + A/N^a + B/D^b ({counts(rows[~rows.beginning])} with R up to {NEAR}): "
+        f"{'; '.join(exponents)}. {check}"
     )
 
 
-def parameters(fit):
-    """Every parameter with its interval."""
-    if not fit:
-        return pd.DataFrame()
-    return pd.DataFrame(
-        {
-            name: {
-                "value": f"{fit.values[name]:.3g}",
-                "95 % interval": "[{:.3g}, {:.3g}]".format(*fit.intervals[name]),
-                "determined": "yes" if fit.determined(name) else "no",
-            }
-            for name in scaling.NAMES
-        }
-    ).T
+def sign(ends, below, above):
+    """What it means that an interval lies below or above zero."""
+    low, high = ends
+    return below if high < 0 else above if low > 0 else "undetermined"
 
 
 def detection(law, resamples):
     """Whether a lower R goes with a better cosine map, over all cells and among the best half."""
-    if "R" not in law or len(set(cell(law))) < 6:
+    if law.cell.nunique() < LEAST["detection"]:
         return missing("detection against imitation")
-    parts = []
-    best = law[law.R.median() >= law.R]
+    parts, best = [], law[law.R.median() >= law.R]
     for rows, name in ((law, "all cells"), (best, "the better half of the trainings")):
-        value, (low, high) = scaling.rank_correlation(
-            rows.R, rows.auroc_test, cell(rows), resamples
-        )
-        verdict = "undetermined"
-        if high < 0:
-            verdict = "a better student detects better"
-        elif low > 0:
-            verdict = "a better student detects worse"
-        parts.append(f"in {name} {value:+.2f} [{low:+.2f}, {high:+.2f}], {verdict}")
+        value, ends = scaling.rank_correlation(rows.R, rows.auroc_test, rows.cell, resamples)
+        found = sign(ends, "a better student detects better", "a better student detects worse")
+        parts.append(f"in {name} {interval(value, ends, '+.2f')}, {found}")
     return f"Rank correlation of R with the image AUROC of the cosine map: {'; '.join(parts)}."
 
 
-def ladder(rows, resamples, least=5):
+def ladder(rows, resamples):
     """The curvature of detection in the teacher's strength for each width, and what is missing."""
-    names = [] if "R" not in rows else [*rows.teacher.unique()]
-    absent = [f"`{name}`" for name in TEACHERS if name not in names]
+    means = rows.groupby("teacher").auroc_test.mean().mul(100).sort_values(ascending=False)
+    absent = [f"`{name}`" for name in TEACHERS if name not in means]
     left = f" Not measured: {listed(absent)}." if absent else ""
-    if len(names) < least:
+    if len(means) < LEAST["ladder"]:
         return missing("the ladder of teachers") + left
     parts = []
     for width, group in rows.groupby("width"):
-        value, (low, high) = scaling.curvature(
-            group.strength, 100 * group.auroc_test, group.seed, resamples
-        )
-        sign = "undetermined"
-        if low > 0 or high < 0:
-            sign = "an arch" if value < 0 else "a bowl"
-        parts.append(f"width {width} {value:+.1f} [{low:+.1f}, {high:+.1f}], {sign}")
-    means = rows.groupby("teacher").auroc_test.mean().mul(100).sort_values(ascending=False)
+        value, ends = scaling.curvature(group.strength, 100 * group.auroc_test, resamples)
+        found = sign(ends, "an arch", "a bowl")
+        parts.append(f"width {width} {interval(value, ends, '+.1f')}, {found}")
     levels = ", ".join(f"{name} {value:.1f}" for name, value in means.items())
     return (
         f"Curvature of image AUROC in the teacher's strength, in points ({counts(rows)}): "
-        f"{'; '.join(parts)}. An arch would mean a best teacher in the middle. A damaged or random "
-        f"teacher at the weak end bends a quadratic, too. Mean AUROC: {levels}.{left}"
+        f"{'; '.join(parts)}. An arch would mean that a teacher of medium strength is best. A "
+        "damaged or random teacher at the weak end also bends the fitted quadratic. "
+        f"Mean AUROC: {levels}.{left}"
     )

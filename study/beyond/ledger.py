@@ -1,36 +1,47 @@
-"""A table on disk that grows by one row at a time, so that an interrupted run can continue."""
-
-import csv
+"""The tables of the run on disk. They grow training by training, so that a run can continue."""
 
 import pandas as pd
 
+from study.files import whole
+from study.params import ROOT
+from study.scoring.metrics import METRICS
 
-class Rows:
-    """Rows in a CSV file; `keys` are the columns that name a row. A present row is not made again.
+FOLDER = ROOT / "reports/beyond"
+PROFILE = ROOT / "profiles/beyond.yaml"
+TRAINING = ["category", "student", "head", "seed"]
+CELL = ["teacher", "width", "images", "seed"]
+COLUMNS = {  # of each table; the first four name a training
+    "variants": [*TRAINING, "seconds", "commit", "map", "split", "benchmark", *METRICS],
+    "curve": [*TRAINING, "step", "map", "split", "benchmark", *METRICS],
+    "tops": [*TRAINING, "split", "top_pixels", "image_auroc"],
+    "scaling": [*CELL, "parameters", "loss", "constant", "R", "auroc_validation", "auroc_test",
+                "strength", "seconds", "commit"],
+}  # fmt: skip
 
-    A half-written last line, of a run that was killed, is dropped at the next start.
-    """
 
-    def __init__(self, path, keys):
-        self.path, self.keys, self.done = path, keys, set()
-        if path.exists():
-            text = path.read_text("utf-8")
-            whole = text[: text.rfind("\n") + 1]
-            if whole != text:
-                path.write_text(whole, encoding="utf-8")
-            with path.open(encoding="utf-8", newline="") as file:
-                self.done = {tuple(row[key] for key in keys) for row in csv.DictReader(file)}
+def has(name, folder, key):
+    """Whether the table has rows of a training."""
+    found = load(name, folder)[COLUMNS[name][:4]].astype(str)
+    return tuple(map(str, key)) in found.itertuples(index=False, name=None)
 
-    def has(self, *key):
-        return tuple(map(str, key)) in self.done
 
-    def add(self, rows):
-        """Append rows (dicts with the same columns) in one write."""
-        new = not self.path.exists()
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        text = pd.DataFrame(rows).to_csv(
-            index=False, header=new, float_format="%.6g", lineterminator="\n"
-        )
-        with self.path.open("a", encoding="utf-8", newline="") as file:
-            file.write(text)
-        self.done |= {tuple(str(row[key]) for key in self.keys) for row in rows}
+def add(name, folder, rows):
+    """Append rows (dicts, of which COLUMNS are kept); a killed run leaves the table as it was."""
+    path, frame = folder / f"{name}.csv", pd.DataFrame(rows, columns=COLUMNS[name])
+    before = path.read_text("utf-8") if path.exists() else ""
+    text = frame.to_csv(index=False, header=not before, float_format="%.6g", lineterminator="\n")
+    with whole(path) as partial:
+        partial.write_text(before + text, encoding="utf-8")
+
+
+def load(name, folder=FOLDER):
+    """A table of the run; without rows where it does not exist."""
+    path = folder / f"{name}.csv"
+    if path.exists():
+        return pd.read_csv(path, dtype={"seed": str})
+    return pd.DataFrame(columns=COLUMNS[name])
+
+
+def missing(what):
+    """The sentence for what was not run."""
+    return f"Not measured: {what}. `make beyond` runs it."

@@ -1,11 +1,11 @@
 """Train and score what profiles/beyond.yaml declares; one process, row by row, resumable.
 
-    python -m study.beyond.run [--out FOLDER] [--seconds S] [--seeds N ...] [--only NAME ...]
+    python -m study.beyond.run [--profile FILE] [--out FOLDER] [--only NAME ...]
 
-Why not stages of DVC: each answer compares a dozen small networks on the same student, so what
-takes time in a stage (a kernel, libraries, the frozen networks' features of the held-out images) is
-shared here, and a run can stop after any row. The profile is a complete params.yaml all the same:
-copied to params.yaml, `make study` trains its variants as stages.
+These are not stages of DVC, because each answer compares a dozen small networks on the same
+student. So what takes time in a stage (a kernel, libraries, the frozen networks' features of the
+held-out images) is shared here, and a run can stop after any row. The profile is a complete
+params.yaml all the same: copied to params.yaml, `make study` trains its variants as stages.
 
 FOLDER (reports/beyond) gets, for every row that is not there yet:
 - variants.csv: the figures of the last step by split and benchmark. `elpv` has the real defects,
@@ -13,96 +13,66 @@ FOLDER (reports/beyond) gets, for every row that is not there yet:
 - curve.csv: the same at POINTS points of training, of the headline student's heads in WATCHED.
 - tops.csv: image AUROC of these heads for several T of the image score.
 - scores-<category>.csv: the score of every held-out image, for intervals over images.
-- run.md: commit, device, seeds and budget.
 Rows with seed `all` score the mean of the seeds' maps. Weights and maps go to results/beyond.
 """
 
 import argparse
 import subprocess
 import time
-from functools import cache
+from dataclasses import replace
+from functools import cache, lru_cache
 from itertools import product
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
 
 from lib import training
-from lib.anomaly_map import cosine_map, image_score
+from lib.anomaly_map import cosine_map
 from lib.corruption import corrupt
 from lib.devices import device, device_name, take, to_device
 from lib.inference import in_batches, make_teacher
 from lib.networks import Student, segmentation_input
 from study import params, trained
-from study.beyond import averaging, equality, variants
-from study.beyond.ledger import Rows
+from study.beyond import averaging, equality, ledger, variants
+from study.beyond.ledger import FOLDER, PROFILE, TRAINING
+from study.data.category import Category
 from study.data.mvtec import load_category
 from study.data.textures import load_textures
-from study.scoring import metrics
-from study.scoring.scores import full_size
+from study.files import whole
+from study.scoring.scores import score_item
 
-OUT = params.ROOT / "reports/beyond"
 POINTS = 10
 WATCHED = ("method", "ema", "constant", "constant_ema")
 TOPS = (10, 30, 100, 200, 400, 1000, 3000)
-KEYS = ["category", "student", "head", "seed"]
 
 
-class Held:
-    """The held-out images of a category, with a copy of the good ones that the paper corrupts."""
+class Images(NamedTuple):
+    """The images of a category."""
 
-    def __init__(self, settings, category, textures):
-        data = load_category(settings.dataset, category)
-        self.train, held = data.training_images(), data.held_out()
-        good = held.select(held.labels == 0)
-        generator = torch.Generator(device()).manual_seed(0)
-        clean = take(to_device(good.images), torch.arange(len(good.images), device=device()))
-        plain = {k: v for k, v in vars(settings.corruption).items() if k != "sources"}
-        spoilt, where = corrupt(clean, to_device(textures), generator, **plain)
-        spoilt = (spoilt * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
-        where = where[:, 0].cpu().numpy() > 0
-        self.images = np.concatenate([held.images, spoilt])
-        self.masks = np.concatenate([held.masks, where])
-        self.splits = np.concatenate([held.splits, good.splits])
-        self.labels = np.concatenate([held.labels, where.any(axis=(1, 2)).astype(np.uint8)])
-        kinds = np.where(held.labels == 0, "good", np.where(held.drawn, "drawn", "real"))
-        self.kinds = np.concatenate([kinds, np.full(len(spoilt), "seen")])
-        self.names = np.concatenate([held.names, np.char.add(good.names, "+seen")])
-        self.has_mask = bool(held.has_mask[held.labels == 1][~held.drawn[held.labels == 1]].all())
-        self.benchmark = held.benchmark
+    train: np.ndarray
+    held: Category
+    seen: Category  # the held-out good ones, beside a copy of each that the paper corrupts
 
-    def subsets(self):
-        """(split, benchmark, which images, whether there are masks) of every row."""
-        ends = {"real": "", "drawn": "_drawn", "seen": "_seen"}
-        for split in ("validation", "test"):
-            for kind, end in ends.items():
-                chosen = (self.splits == split) & np.isin(self.kinds, ("good", kind))
-                chosen &= (self.kinds == "good") | (self.labels == 1)
-                if chosen.any() and len(set(self.labels[chosen])) == 2:
-                    yield split, self.benchmark + end, chosen, kind != "real" or self.has_mask
 
-    def rows(self, maps, evaluation, item):
-        """(rows of figures, image scores (N,)) of stride-4 maps (N, h, w)."""
-        maps, rows = full_size(maps, self.masks.shape[-1]), []
-        scores = image_score(torch.from_numpy(maps), evaluation.top_pixels).numpy()
-        limits = {"fpr_limit": evaluation.fpr_limit, "recall": evaluation.recall}
-        for split, benchmark, chosen, masked in self.subsets():
-            masks = self.masks[chosen] if masked else None
-            data = maps[chosen], masks, scores[chosen], self.labels[chosen]
-            row = item | {"split": split, "benchmark": benchmark}
-            rows.append(row | metrics.evaluate(*data, **limits))
-        return rows, scores
-
-    def tops(self, maps, item):
-        """Image AUROC on real defects for each T of TOPS."""
-        maps = torch.from_numpy(full_size(maps, self.masks.shape[-1]))
-        for top in TOPS:
-            scores = image_score(maps, top).numpy()
-            for split, benchmark, chosen, _ in self.subsets():
-                if benchmark == self.benchmark:
-                    found = metrics.image_auroc(scores[chosen], self.labels[chosen])
-                    yield item | {"split": split, "top_pixels": top, "image_auroc": found}
+def read(settings, category, textures):
+    """The `Images` of a category; a copy in which no texture shows is left out."""
+    data = load_category(settings.dataset, category)
+    held = data.held_out()
+    good = held.select(held.labels == 0)
+    generator = torch.Generator(device()).manual_seed(0)
+    clean = take(to_device(good.images), torch.arange(len(good.images), device=device()))
+    plain = {k: v for k, v in vars(settings.corruption).items() if k != "sources"}
+    images, masks = corrupt(clean, to_device(textures), generator, **plain)
+    images = (images * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+    masks, labels = masks[:, 0].cpu().numpy() > 0, np.ones_like(good.labels)
+    copies = replace(good, images=images, masks=masks, labels=labels)
+    copies = vars(copies.select(masks.any(axis=(1, 2)))).items()
+    both = {k: np.r_[getattr(good, k), v] for k, v in copies if isinstance(v, np.ndarray)}
+    seen = replace(good, benchmark=f"{held.benchmark}_seen", **both)
+    return Images(data.training_images(), held, seen)
 
 
 def readings(z, settings):
@@ -126,144 +96,154 @@ class Look(training.Keeper):
 
     def after(self, step, history, parts):
         if step in self.due:
-            network = parts["average"].network if "average" in parts else parts["network"].eval()
+            network = parts["average"].module if "average" in parts else parts["network"].eval()
             self.look(step, network)
             parts["network"].train()
 
 
-class Run:
-    """One category at a time; what a student shares among its heads is computed once."""
+@torch.no_grad()
+def levels(teacher, student, images):
+    """(teacher's levels, student's levels) of each batch of uint8 images (N, S, S, C)."""
+    for batch in in_batches(images, 32):
+        seen = teacher.normalise(batch)
+        yield teacher(seen), student(seen)
 
-    def __init__(self, settings, out, deadline):
-        self.settings, self.out, self.deadline = settings, out, deadline
+
+@torch.no_grad()
+def last_values(network, inputs):
+    """Values of a segmentation network before its last unit, (N, h, w)."""
+    return torch.cat([network.logits(batch)[:, 0].cpu() for batch in inputs]).numpy()
+
+
+class Run:
+    """Trainings on one profile; what a student shares among its heads is computed once."""
+
+    def __init__(self, settings, out):
+        self.settings, self.out = settings, out
         self.folder = params.ROOT / "results" / out.name
-        out.mkdir(parents=True, exist_ok=True)
         self.teacher = make_teacher(settings)
         size, channels = settings.dataset.image_size, settings.dataset.channels
         self.textures = load_textures(settings.textures, size, channels)
-        self.table = Rows(out / "variants.csv", KEYS)
-        self.curve, self.tops = Rows(out / "curve.csv", KEYS), Rows(out / "tops.csv", KEYS)
-        self.held = {}
-
-    def data(self, category):
-        if category not in self.held:
-            self.held[category] = Held(self.settings, category, self.textures)
-        return self.held[category]
+        self.images = {c: read(settings, c, self.textures) for c in settings.categories}
+        self.student = lru_cache(maxsize=1)(self.student)  # its heads come one after another
+        self.features = lru_cache(maxsize=2)(self.features)
 
     def student(self, category, name, seed):
         """The trained student; loaded where it was trained before."""
         folder = self.folder / "student" / category / f"{name}-{seed}"
         if not (folder / "weights.pt").exists():
             method, chosen = variants.student(self.settings, name)
-            data = self.teacher, self.data(category).train, self.textures, chosen, category
+            data = self.teacher, self.images[category].train, self.textures, chosen, category
             network, history = training.train_student(*data, name, seed, method=method)
             trained.save(folder, network, network.shape, history)
         return trained.load(folder, Student)
 
-    @torch.no_grad()
-    def features(self, category, student, kind):
+    def features(self, category, name, seed, kind):
         """Inputs of the segmentation network for all held-out images, and the cosine maps."""
-        shown, cosine = [], []
-        for batch in in_batches(self.data(category).images, 32):
-            seen = self.teacher.normalise(batch)
-            levels = self.teacher(seen), student(seen)
-            shown.append(segmentation_input(*levels, kind))
-            cosine.append(cosine_map(*levels)[:, 0].cpu())
+        shown, cosine, student = [], [], self.student(category, name, seed)
+        images = np.concatenate([part.images for part in self.images[category][1:]])
+        for pair in levels(self.teacher, student, images):
+            shown.append(segmentation_input(*pair, kind))
+            cosine.append(cosine_map(*pair)[:, 0].cpu())
         return shown, torch.cat(cosine).numpy()
 
-    def heads(self, category, name, seed, heads):
-        """Train and score these heads on a student, as far as the time allows."""
+    def head(self, category, name, head, seed):
+        """Train and score one head of a student."""
+        item = dict(zip(TRAINING, (category, name, head, seed), strict=True))
+        method, chosen = variants.segmentation(self.settings, name, head)
+        settings, train, curve = method.settings, self.images[category].train, []
         student = self.student(category, name, seed)
-        inputs, held = {}, self.data(category)
-        for head in heads:
-            key = category, name, head, seed
-            if self.table.has(*key) or time.monotonic() > self.deadline:
-                continue
-            method, chosen = variants.segmentation(self.settings, name, head)
-            kind, item = method.settings.input, dict(zip(KEYS, key, strict=True))
-            if kind not in inputs:
-                inputs[kind], cosine = self.features(category, student, kind)
-            curve, start = [], time.monotonic()
+        shown, cosine = self.features(category, name, seed, settings.input)
+        start = time.monotonic()
 
-            @torch.no_grad()
-            def last_values(network, shown=inputs[kind]):
-                found = [network.logits(levels)[:, 0].cpu() for levels in shown]
-                return torch.cat(found).numpy()
+        def look(step, network):
+            maps = readings(last_values(network, shown), settings)["segmentation"]
+            curve.extend(self.rows(maps, item | {"step": step, "map": "segmentation"})[0])
 
-            def look(step, network, item=item, settings=method.settings, curve=curve):
-                maps = readings(last_values(network), settings)["segmentation"]
-                seen = item | {"step": step, "map": "segmentation"}
-                curve += held.rows(maps, self.settings.evaluation, seen)[0]
-
-            watched = name == self.settings.headline and head in WATCHED
-            keeper = Look(POINTS, look) if watched else training.Keeper()
-            network, _ = training.train_segmentation(
-                *(self.teacher, student, held.train, self.textures, chosen, category, seed),
-                *(method.settings, averaging.keep(keeper, method.settings), method),
-            )
-            z = last_values(network)
-            maps = readings(z, method.settings)
-            if head == "method":
-                maps = {"cosine": cosine} | maps
-            if watched:
-                self.curve.add(curve)
-                self.tops.add([*held.tops(maps["segmentation"], item)])
-            facts = {"seconds": round(time.monotonic() - start, 1), "commit": commit()}
-            self.finish(held, item | facts, maps)
-            self.keep(category, f"{name}-{head}-{seed}", z)
-
-    def finish(self, held, item, maps):
-        """Rows and image scores of an item's maps, written at once."""
-        rows, scores = [], {}
-        for kind, found in maps.items():
-            more, image_scores = held.rows(found, self.settings.evaluation, item | {"map": kind})
-            rows += more
-            scores["/".join([*(str(item[k]) for k in KEYS[1:]), kind])] = image_scores
-        path = self.out / f"scores-{item['category']}.csv"
-        facts = {"name": held.names, "split": held.splits, "kind": held.kinds}
-        facts |= {"label": held.labels}
-        before = pd.read_csv(path) if path.exists() else pd.DataFrame(facts)
-        others = before.drop(columns=scores, errors="ignore")
-        both = pd.concat([others, pd.DataFrame(scores)], axis=1)
-        both.to_csv(path, index=False, float_format="%.6g")
-        self.table.add(rows)
-        best = next(r for r in rows if r["split"] == "test" and r["map"] == "segmentation")
-        print(f"{item} test image AUROC {best['image_auroc']:.4f}", flush=True)
-
-    def keep(self, category, name, z):
-        path = self.folder / "maps" / category / f"{name}.npy"
+        watched = name == self.settings.headline and head in WATCHED
+        keeper = Look(POINTS, look) if watched else training.Keeper()
+        network, _ = training.train_segmentation(
+            *(self.teacher, student, train, self.textures, chosen, category, seed),
+            *(settings, averaging.keep(keeper, settings), method),
+        )
+        z = last_values(network, shown)
+        maps = {"cosine": cosine} if head == "method" else {}
+        maps |= readings(z, settings)
+        if watched:
+            ledger.add("curve", self.out, curve)
+            ledger.add("tops", self.out, self.by_top(maps["segmentation"], item))
+        self.finish(item, maps, time.monotonic() - start)
+        path = self.saved(**item)
         path.parent.mkdir(parents=True, exist_ok=True)
         np.save(path, z)
 
-    def ensembles(self, category, name, head):
+    def saved(self, category, student, head, seed):
+        """Where the last values of a head are kept."""
+        return self.folder / "maps" / category / f"{student}-{head}-{seed}.npy"
+
+    def rows(self, maps, item):
+        """(rows of figures, image scores of the held-out images) of stride-4 maps (N, h, w)."""
+        _, held, seen = self.images[item["category"]]
+        here, there = np.split(maps, [len(held.images)])
+        rows, scores, _ = score_item(held, here, item, self.settings, resample=False)
+        more, *_ = score_item(seen, there, item, self.settings, resample=False)
+        return rows + more, scores
+
+    def by_top(self, maps, item):
+        """Rows of the image AUROC on real defects for each T of TOPS."""
+        held = self.images[item["category"]].held
+        held = replace(held, has_mask=held.labels == 0)  # no pixel metrics
+        for top in TOPS:
+            data = held, maps[: len(held.images)], item | {"top_pixels": top}
+            rows, *_ = score_item(*data, self.settings, resample=False)
+            yield from (row for row in rows if row["real_defects"])
+
+    def finish(self, item, maps, seconds):
+        """Rows and image scores of an item's maps, written at once."""
+        rows, held = [], self.images[item["category"]].held
+        path = self.out / f"scores-{item['category']}.csv"
+        kinds = np.where(held.labels == 0, "good", np.where(held.drawn, "drawn", "real"))
+        facts = {"name": held.names, "split": held.splits, "kind": kinds, "label": held.labels}
+        table = (pd.read_csv(path) if path.exists() else pd.DataFrame(facts)).set_index("name")
+        facts = item | {"seconds": round(seconds, 1), "commit": commit()}
+        for kind, found in maps.items():
+            more, scores = self.rows(found, facts | {"map": kind})
+            rows += more
+            table["{student}/{head}/{seed}/{kind}".format(**item, kind=kind)] = pd.Series(
+                scores, held.names
+            )
+        with whole(path) as partial:
+            table.to_csv(partial, float_format="%.6g")
+        ledger.add("variants", self.out, rows)
+        best = next(r for r in rows if r["split"] == "test" and r["map"] == "segmentation")
+        print(f"{facts} test image AUROC {best['image_auroc']:.4f}", flush=True)
+
+    def ensemble(self, category, name, head):
         """Score the mean of the seeds' maps, once every seed is there."""
-        plan = order(self.settings, set())
-        seeds = [seed for c, seed, s, heads in plan if (c, s) == (category, name) and head in heads]
-        paths = [self.folder / "maps" / category / f"{name}-{head}-{seed}.npy" for seed in seeds]
-        if self.table.has(category, name, head, "all") or not all(p.exists() for p in paths):
+        rows = [row for row in order(self.settings) if row[:3] == (category, name, head)]
+        paths = [self.saved(*row) for row in rows]
+        key = category, name, head, "all"
+        if ledger.has("variants", self.out, key) or not all(path.exists() for path in paths):
             return
-        settings = self.settings.head(head)
-        found = [readings(np.load(path), settings) for path in paths]
+        found = [readings(np.load(path), self.settings.head(head)) for path in paths]
         maps = {kind: np.mean([one[kind] for one in found], axis=0) for kind in found[0]}
-        item = dict(zip(KEYS, (category, name, head, "all"), strict=True))
-        item |= {"seconds": 0.0, "commit": commit()}
-        self.finish(self.data(category), item, maps)
+        self.finish(dict(zip(TRAINING, key, strict=True)), maps, 0.0)
 
 
-def order(settings, only, seeds=None):
-    """(category, seed, student, heads): seeds outermost, so that a cut leaves whole comparisons.
+def order(settings, only=()):
+    """(category, student, head, seed): seeds in the outer loop, so that a run that is cut off has
+    complete comparisons.
 
-    Every row takes `head_seeds`; the method and the bumps, whose figures spread most, all `seeds`.
+    Every row uses `head_seeds`. The method and the bumps, whose figures vary most, use all `seeds`.
     only: heads of the headline student, and other students; empty for all.
     """
-    headline, others = settings.headline, [s for s in settings.students if s != settings.headline]
-    many = {"method"} | {h for h in settings.heads if settings.head(h).activation == "bump"}
-    for seed, category in product(seeds or settings.seeds, settings.categories):
-        few = seed in settings.head_seeds
-        heads = [h for h in ("method", *settings.heads) if few or h in many]
-        yield category, seed, headline, [h for h in heads if not only or h in only]
-        for name in others:
-            yield category, seed, name, ["method"] * (few and (not only or name in only))
+    rows = [(settings.headline, head, head) for head in ("method", *settings.heads)]
+    rows += [(name, "method", name) for name in settings.students if name != settings.headline]
+    for seed, category in product(settings.seeds, settings.categories):
+        for student, head, name in rows:
+            often = name == "method" or settings.head(head).activation == "bump"
+            if (often or seed in settings.head_seeds) and (not only or name in only):
+                yield category, student, head, seed
 
 
 @cache
@@ -274,40 +254,20 @@ def commit():
     return done.stdout.strip() or "unknown"
 
 
-def describe(settings, seconds):
-    """run.md: what ran, on what."""
-    student, head = settings.students[settings.headline], settings.segmentation
-    return (
-        f"# How the profile `beyond` was run\n\nCommit {commit()}, torch {torch.__version__}, "
-        f"{device_name()}, {settings.arithmetic.threads} thread. Categories "
-        f"{', '.join(settings.categories)}; seeds {', '.join(map(str, settings.seeds))}; "
-        f"{settings.dataset.image_size}x{settings.dataset.image_size} pixels; {student.steps} "
-        f"student steps of {student.batch_size} images and {head.steps} segmentation steps of "
-        f"{head.batch_size}, unless a variant says otherwise. Last step; nothing chosen on test. "
-        f"This call ran for {seconds / 60:.1f} minutes.\n"
-    )
-
-
 def main(arguments=None):
-    parser = argparse.ArgumentParser(
-        prog="study.beyond.run", description=__doc__.partition("\n")[0]
-    )
-    parser.add_argument("--profile", default=params.ROOT / "profiles/beyond.yaml", type=Path)
-    parser.add_argument("--out", default=OUT, type=Path, help="where the tables go")
-    parser.add_argument("--seconds", type=float, default=1e9, help="begin no training later")
-    parser.add_argument("--seeds", nargs="*", type=int, help="default: those of the profile")
+    about = __doc__.partition("\n")[0]
+    parser = argparse.ArgumentParser(prog="study.beyond.run", description=about)
+    parser.add_argument("--profile", default=PROFILE, type=Path)
+    parser.add_argument("--out", default=FOLDER, type=Path, help="where the tables go")
     parser.add_argument("--only", nargs="*", default=[], help="students and heads; default: all")
-    options = parser.parse_args(arguments)
-    start, settings, _ = time.monotonic(), params.load(options.profile), commit()
-    run = Run(settings, options.out, start + options.seconds)
-    for category, seed, name, heads in order(settings, {*options.only}, options.seeds):
-        if time.monotonic() > run.deadline:
-            break
-        if not all(run.table.has(category, name, head, seed) for head in heads):
-            run.heads(category, name, seed, heads)
-        for head in heads:
-            run.ensembles(category, name, head)
-    (options.out / "run.md").write_text(describe(settings, time.monotonic() - start), "utf-8")
+    chosen = parser.parse_args(arguments)
+    settings = params.load(chosen.profile)
+    print(f"commit {commit()}, torch {torch.__version__}, {device_name()}")
+    run = Run(settings, chosen.out)
+    for row in order(settings, chosen.only):
+        if not ledger.has("variants", chosen.out, row):
+            run.head(*row)
+        run.ensemble(*row[:3])
 
 
 if __name__ == "__main__":

@@ -8,137 +8,110 @@ validation, scored on test. The *optimism* is best on test less last step. It ca
 import numpy as np
 import pandas as pd
 
-from study.beyond.comparisons import FOLDER, missing
+from study.beyond.comparisons import points
+from study.beyond.ledger import FOLDER, TRAINING, load, missing
 from study.params import ROOT
 from study.scoring.metrics import METRICS
 from study.tables.format import brackets, counted, signed, upper
 from study.tables.intervals import seeds_interval
 from study.tables.paper import quoted
 
-TRAINING = ["category", "student", "head", "seed"]
+
+def protocol_curves(root=ROOT):
+    """The curves of full-size runs (bench.protocol) in the columns of ours; test only."""
+    folders = [path.parent for path in sorted(root.glob("reports/*/curve.csv"))]
+    found = [load("curve", folder) for folder in folders if folder != FOLDER]
+    curves = pd.concat(found or [pd.DataFrame()])
+    return curves.rename(columns={"phase": "head"}).assign(split="test")
 
 
-def protocol_curve(path):
-    """The curve that bench.protocol leaves, in the columns of ours; test only."""
-    found = pd.read_csv(path, dtype={"seed": str})
-    return found.rename(columns={"phase": "head"}).assign(split="test")
+def wide(curve, metric, along="step"):
+    """A row for each training, a column for each split and step, in percent."""
+    found = curve[curve[metric].notna()].set_index([*TRAINING, "split", along])[metric]
+    return 100 * found.unstack(["split", along], sort=False).sort_index(axis=1)
 
 
-def points(curve, metric, benchmark=None):
-    """A row for each training: last, best, at_validation, optimism and luck, in percent.
+def choices(curve, metric):
+    """A row for each training: points, last, best, at_validation and optimism, in percent.
 
-    luck: best on test less best on validation; NaN where there is no validation.
+    at_validation is NaN where there is no validation.
     """
-    found = curve[curve[metric].notna()]
-    found = found[found.benchmark == benchmark] if benchmark else found
-    rows = []
-    for key, group in found.groupby(TRAINING, sort=False):
-        test = group[group.split == "test"].set_index("step")[metric].sort_index() * 100
-        validation = group[group.split == "validation"].set_index("step")[metric].sort_index()
-        row = dict(zip(TRAINING, key, strict=True)) | {"points": len(test)}
-        row |= {"last": test.iloc[-1], "best": test.max()}
-        row["at_validation"] = test[validation.idxmax()] if len(validation) else np.nan
-        rows.append(row)
-    table = pd.DataFrame(rows)
-    if len(table):
-        table["optimism"] = table.best - table["last"]
-        table["luck"] = table.best - table.at_validation
-    return table
+    found = wide(curve, metric)
+    test = found.get("test", pd.DataFrame(index=found.index))
+    table = pd.DataFrame({"points": test.count(axis=1), "best": test.max(axis=1)})
+    table["last"] = test.ffill(axis=1).iloc[:, -1] if len(test) else []
+    table["at_validation"] = np.nan
+    if "validation" in found:
+        steps = found.validation.idxmax(axis=1)
+        table["at_validation"] = [test.at[key, step] for key, step in steps.items()]
+    return table.assign(optimism=table.best - table["last"])
 
 
-def optimism(table, column="optimism"):
-    """(mean, t-interval over the trainings or None, number of trainings), in points."""
-    found = table[column].dropna().to_numpy()
-    return float(found.mean()), seeds_interval(found), len(found)
-
-
-def summary(curve, benchmark=None):
+def summary(curve):
     """One line for each head and metric that the curve has."""
-    lines = []
-    for metric, known in METRICS.items():
-        if metric not in curve or curve[metric].isna().all():
-            continue
-        found = points(curve, metric, benchmark)
-        for head, group in found.groupby("head", sort=False) if len(found) else ():
-            mean, interval, count = optimism(group)
-            line = {"head": head, "metric": known.label, "last step": f"{group['last'].mean():.1f}"}
-            line |= {"best on test": f"{group.best.mean():.1f}"}
-            chosen = group.at_validation.mean()
-            line["best on validation"] = "–" if np.isnan(chosen) else f"{chosen:.1f}"
-            text = f"{signed(mean)}{' ' + brackets(interval) if interval else ' (one seed)'}"
-            lines.append(line | {"optimism": text, "n": count})
-    return pd.DataFrame(lines).set_index(["head", "metric"]) if lines else pd.DataFrame()
-
-
-def published_gaps():
-    """Differences in points between neighbours of the paper's tables 1 and 2, by metric."""
-    one, two = quoted("table1"), quoted("table2").query("category == 'mean'")
-    found = {"image_auroc": one.image_auroc, "pixel_ap": two.pixel_ap}
-    return {k: np.diff(np.sort(v.dropna().to_numpy())).round(1) for k, v in found.items()}
+    lines = {}
+    for metric in [key for key in METRICS if key in curve]:
+        for head, group in choices(curve, metric).groupby("head", sort=False):
+            chosen, one = group.at_validation.mean(), " (one seed)" * (len(group) == 1)
+            lines[head, METRICS[metric].label] = {
+                "last step": f"{group['last'].mean():.1f}",
+                "best on test": f"{group.best.mean():.1f}",
+                "best on validation": "–" if np.isnan(chosen) else f"{chosen:.1f}",
+                "optimism": points(group.optimism, "") + one,
+                "n": len(group),
+            }
+    table = pd.DataFrame.from_dict(lines, "index")
+    return table.rename_axis(["head", "metric"]) if lines else table
 
 
 def explained(mean, metric):
     """How many neighbouring pairs of the paper's table differ by no more than this optimism."""
-    gaps = published_gaps().get(metric)
-    if gaps is None:
-        return ""
+    if metric == "image_auroc":
+        name, figures = "table 1 (image AUROC)", quoted("table1").image_auroc
+    else:
+        name = "table 2 (pixel AP)"
+        figures = quoted("table2").query("category == 'mean'").pixel_ap
+    gaps = np.diff(np.sort(figures.dropna())).round(1)
     count = int((gaps <= mean).sum())
-    table = {"image_auroc": "table 1 (image AUROC)", "pixel_ap": "table 2 (pixel AP)"}[metric]
-    return f"{count} of {len(gaps)} gaps between neighbours in the paper's {table} are no larger"
+    where = f"gaps between neighbours in the paper's {name}"
+    return f"{count} of {len(gaps)} {where} are no larger than this"
 
 
-def protocol_curves():
-    """The curves of full-size runs among the reports, one below the other; maybe empty."""
-    found = [path for path in ROOT.glob("reports/*/curve.csv") if path.parent != FOLDER]
-    curves = [protocol_curve(path) for path in sorted(found)]
-    return pd.concat(curves) if curves else pd.DataFrame(columns=["head", "map", *METRICS])
-
-
-def noise(curve, head, benchmark, metric="image_auroc"):
-    """Mean change between points of the second half of training, on test, by seed."""
-    found = curve[
-        (curve["head"] == head) & (curve.benchmark == benchmark) & (curve.split == "test")
-    ]
-    changes = {}
-    for key, group in found.groupby(["category", "seed"]):
-        values = 100 * group.sort_values("step")[metric].to_numpy()
-        changes[key] = float(np.abs(np.diff(values[len(values) // 2 - 1 :])).mean())
-    return changes
-
-
-def tops_answer(table, default):
-    """What the best T on test gains over `default`, in words."""
+def answer(curve, benchmark, metric="image_auroc", head="method"):
+    """The optimism of one head in words, for image AUROC or pixel AP."""
+    table = choices(curve[(curve["head"] == head) & (curve.benchmark == benchmark)], metric)
     if table.empty:
-        return missing("the image score for several T")
-    gains, chosen = tops(table, default)
-    interval = f" {brackets(seeds_interval(gains))}" if len(gains) > 1 else ""
+        return missing(f"the curve of `{head}`")
+    mean, interval = table.optimism.mean(), seeds_interval(table.optimism)
+    over = f"{brackets(interval)} over {counted(len(table), 'seed')}" if interval else "(one seed)"
     return (
-        f"The best of {table.top_pixels.nunique()} values of T on test is "
-        f"{signed(gains.mean())} points{interval} above T = {default}, over "
-        f"{counted(len(gains), 'training')}. Validation would take T = "
-        f"{', '.join(map(str, sorted(set(chosen))))}."
+        f"{upper(METRICS[metric].label)}, `{head}`: the best of {table.points.iloc[0]} points on "
+        f"test is {signed(mean)} points above the last step {over}; {explained(mean, metric)}."
+    )
+
+
+def noise(curve, heads, benchmark):
+    """How far the image AUROC on test moves between points of the second half, in words."""
+    texts = []
+    for head in heads:
+        found = curve[(curve["head"] == head) & (curve.benchmark == benchmark)]
+        test = wide(found, "image_auroc").get("test", pd.DataFrame())
+        changes = test.diff(axis=1).abs().iloc[:, test.shape[1] // 2 :].mean(axis=1)
+        texts.append(f"`{head}` {changes.mean():.1f}" if len(changes) else f"`{head}` not measured")
+    return (
+        f"From point to point of training, image AUROC changes on average by: {', '.join(texts)}."
     )
 
 
 def tops(table, default):
-    """(optimism of the best T on test in points for each training, T that validation chooses)."""
-    gains, chosen = [], []
-    for _, group in table.groupby(TRAINING, sort=False):
-        wide = group.pivot_table("image_auroc", "top_pixels", "split") * 100
-        gains.append(wide.test.max() - wide.test[min(wide.index, key=lambda t: abs(t - default))])
-        chosen.append(int(wide.validation.idxmax()))
-    return np.array(gains), chosen
-
-
-def answer(curve, benchmark, metric="image_auroc", head="method"):
-    """The optimism of one head in words."""
-    table = points(curve[curve["head"] == head], metric, benchmark)
+    """What the best T on test gains over the value of T nearest to `default`, in words."""
     if table.empty:
-        return missing(f"the curve of `{head}`")
-    mean, interval, count = optimism(table)
-    over = f" {brackets(interval)} over {counted(count, 'seed')}" if interval else " (one seed)"
-    label = upper(METRICS[metric].label)
-    text = f"{label}, `{head}`: the best of {table.points.iloc[0]} points on "
-    text += f"test is {signed(mean)} points above the last step{over}"
-    more = explained(mean, metric)
-    return f"{text}; {more}." if more else f"{text}."
+        return missing("the image score for several T")
+    found = wide(table, "image_auroc", "top_pixels")
+    nearest = min(found.test, key=lambda top: abs(top - default))
+    gains, chosen = found.test.max(axis=1) - found.test[nearest], found.validation.idxmax(axis=1)
+    return (
+        f"The best of {found.test.shape[1]} values of T on test is {points(gains)} above "
+        f"T = {default}, over {counted(len(gains), 'training')}. Validation chooses T = "
+        f"{', '.join(map(str, sorted(set(chosen))))}."
+    )

@@ -65,7 +65,7 @@ def stream(images, textures, batch_size, params, name, category, seed):
 
 
 def segmentation(params, student, head="method"):
-    """(method, parameters) of the training of a segmentation network; `method.settings` are its."""
+    """(method, parameters) of the training of a segmentation network; `method` has its settings."""
     params = params.variant(student, head)
     return Variant(params.head(head), params), params
 

@@ -93,11 +93,17 @@ def smoothed(loss: pd.Series) -> pd.Series:
     return loss.rolling(max(1, len(loss) // 25), min_periods=1).mean()
 
 
+def round_ticks(*axes) -> None:
+    """1, 2 and 5 times a power of ten on log axes, as plain numbers."""
+    for axis in axes:
+        axis.set(major_locator=plt.LogLocator(subs=(1, 2, 5)), major_formatter="{x:g}")
+        axis.set_minor_locator(plt.NullLocator())
+
+
 def _loss_against_step(axis, title: str, label: str) -> None:
     """A log axis with round ticks, and whole steps."""
     axis.set(title=title, xlabel="step", ylabel=label, yscale="log")
-    axis.yaxis.set(major_locator=plt.LogLocator(subs=(1, 2, 5)), major_formatter="{x:g}")
-    axis.minorticks_off()
+    round_ticks(axis.yaxis)
     axis.xaxis.set_major_locator(plt.MaxNLocator(4, integer=True))
 
 

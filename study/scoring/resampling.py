@@ -49,6 +49,13 @@ def figures(maps, masks, scores, labels, category, count):
     return found | dict(zip(METRICS[1:], pixel_figures(maps, masks, drawn), strict=True))
 
 
+def by_image(scores, labels, category, count):
+    """{column: image AUROC in each resample, (count,)} of a table of image scores; maybe empty."""
+    if (drawn := weights(labels, count, category)) is None:
+        return {}
+    return {k: image_auroc(x.to_numpy(np.float32), labels, drawn) for k, x in scores.items()}
+
+
 def image_auroc(scores, labels, drawn):
     """AUROC of the image scores (N,) in each resample, (count,); equal scores count half."""
     good, defective = (np.flatnonzero(labels == label) for label in (0, 1))

@@ -77,10 +77,11 @@ def left_out(held_out):
             yield f"No pixel metrics on {benchmark}: {reason}."
 
 
-def score_item(held_out, maps, item, settings):
+def score_item(held_out, maps, item, settings, resample=True):
     """All figures of an item's maps (N, h, w) of any size: rows, image scores (N,), resamples.
 
-    An item may name its own `top_pixels`, or bring its `scores` (N,).
+    An item may name its own `top_pixels`, or bring its `scores` (N,). Without `resample` there are
+    no resamples.
     """
     maps, rows, draws = full_size(maps, held_out.masks.shape[-1]), [], {}
     if (scores := item.get("scores")) is None:
@@ -93,7 +94,7 @@ def score_item(held_out, maps, item, settings):
         data = maps[chosen], masks, scores[chosen], held_out.labels[chosen]
         found = metrics.evaluate(*data, **options)
         rows.append({"split": split} | row | found | {"real_defects": real})
-        if split == "test":
+        if split == "test" and resample:
             found = resampling.figures(*data, held_out.category, settings.claims.resamples)
             draws |= {tuple((row | {"metric": m})[k] for k in KEYS): x for m, x in found.items()}
     return rows, scores, draws

@@ -2,7 +2,8 @@
 
     python -m study.tables.compare A B       # writes rendered/compare/<A>--<B>.ipynb and .html
 
-A and B are what `revisions.load` takes: git's names, or DVC's of experiments; empty: as it is now.
+A and B are what `revisions.load` takes: git's names, or DVC's of experiments. An empty name is the
+working tree.
 """
 
 import re
@@ -23,7 +24,7 @@ ROW = ["category", "benchmark", "student", "map"]
 
 
 def both(before, after, root=ROOT):
-    """Two experiments of one study. Raises ValueError where they are of different ones."""
+    """Two experiments of one study. Raises ValueError if they belong to different studies."""
     one, two = (revisions.load(name, root) for name in (before, after))
     studies = [found.params["study"] for found in (one, two)]
     if len(set(studies)) > 1:
@@ -60,16 +61,16 @@ class Pair:
             tests = {side: tested(run, *key, rows) for side, run in self.runs.items()}
             if None in tests.values() or tests["A"][:2] != tests["B"][:2]:
                 continue
-            labels = np.array(tests["A"][1])
-            if (drawn := resampling.weights(labels, count, key[0])) is None:
-                continue
+            drawn = {
+                side: resampling.by_image(scores, np.array(labels), key[0], count)
+                for side, (_, labels, scores) in tests.items()
+            }
             for row in rows.itertuples():
                 side, _, student = row.student.partition("/")
                 column = thresholds.column(student, row.map, row.seed)
-                if column in (images := tests[side][2]):
-                    scores = images[column].to_numpy(np.float32)
-                    figures = resampling.image_auroc(scores, labels, drawn)
-                    yield (*key[::-1], row.student, row.map, row.seed, "image_auroc"), figures
+                if column in drawn[side]:
+                    keys = *key[::-1], row.student, row.map, row.seed, "image_auroc"
+                    yield keys, drawn[side][column]
 
     def levels(self, scores, student, kind):
         """`93.1 ± 0.4` of A and of B; – where one lacks the row. scores: `Scores` of both runs."""
@@ -116,12 +117,12 @@ def told(found):
 
 
 def tested(run, category, benchmark, rows):
-    """Names, labels and scores by image of the test images of a benchmark; None if not kept."""
+    """Names, labels and the items' scores of a benchmark's test images; None if not kept."""
     if category not in run.scores:
         return None
     images, real = run.scores[category], rows.real_defects.iloc[0]
     chosen = images[(images.split == "test") & ((images.label == 0) | (images.drawn != real))]
-    return list(chosen.name), list(chosen.label), chosen
+    return list(chosen.name), list(chosen.label), chosen.drop(columns=thresholds.FACTS)
 
 
 def flipped(one, two):
@@ -187,7 +188,7 @@ def main(arguments):
     name = re.sub(r"[^\w.-]+", "_", f"{before or 'working-tree'}--{after or 'working-tree'}")
     target = ROOT / "rendered" / "compare" / f"{name}.ipynb"
     try:
-        both(before, after)  # a wrong name is told before a kernel starts
+        both(before, after)  # reports a wrong name before a kernel starts
         parameters = {"before": before, "after": after}
         notebook.run(ROOT / "notebooks" / "compare.ipynb", target, parameters)
         with files.whole(target.with_suffix(".html")) as path:

@@ -30,7 +30,7 @@ class Scores:
     """
 
     def __init__(self, frame, metric, draws):
-        """draws: as of `scores.load_draws`. Raises ValueError for a row given twice."""
+        """draws: from `scores.load_draws`. Raises ValueError for a row given twice."""
         found = frame[frame[metric].notna()]
         self.drawn = len(found) > 0 and not found.real_defects.any()
         found = found if self.drawn else real(found)
@@ -45,8 +45,8 @@ class Scores:
     def estimate(self, one, other=None, only=()):
         """Estimate a row, or its difference from another if both were measured.
 
-        Returns ({seed: mean over the categories}, interval over images, categories), or None. Only
-        seeds that every category has are used; only: the categories, if not all.
+        Returns ({seed: mean over the categories}, interval over images, categories), or None. Seeds
+        that a category lacks are ignored. only: the categories to use; empty for all.
         """
         if one not in self.rows or other not in (None, *self.rows):
             return None

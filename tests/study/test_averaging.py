@@ -15,17 +15,15 @@ from study.beyond import averaging
 
 def test_the_average_of_a_walk():
     network = nn.BatchNorm1d(1)
-    average, expected = averaging.Average(network, 0.5), 1.0
+    average, expected = averaging.average(network, 0.5), 1.0
     for step in range(1, 6):
         network.weight.data.fill_(step)
         network.num_batches_tracked.fill_(step)
         decay = min(0.5, (1 + step) / (10 + step))
         expected = decay * expected + (1 - decay) * step
-        average.update()
-    assert float(average.network.weight) == pytest.approx(expected)
-    assert int(average.network.num_batches_tracked) == 5
-    average.apply()
-    assert float(network.weight.detach()) == pytest.approx(expected)
+        average.update_parameters(network)
+    assert float(average.module.weight) == pytest.approx(expected)
+    assert int(average.module.num_batches_tracked) == 5
 
 
 class Interrupted(Exception):

@@ -17,11 +17,11 @@ from study.data.category import Category
 def test_the_best_constant():
     torch.manual_seed(0)
     levels = [torch.randn(4, 3, 5, 5) + 1]
-    found = cells.constant_loss(levels, levels)
-    for shift in (-0.1, 0.1):  # a nearby constant is worse
-        mean = torch.nn.functional.normalize(levels[0], dim=1).mean(dim=(0, 2, 3))
-        other = (mean + shift * torch.tensor([1.0, -1, 0])).view(1, -1, 1, 1)
-        assert cosine_distance(levels[0], other.expand_as(levels[0])).mean() > found
+    (best,) = cells.best_constant(levels)
+    for shift in (0.1, -0.1):  # a nearby constant is worse
+        other = best + shift * torch.tensor([1.0, -1, 0]).view(1, -1, 1, 1)
+        found, worse = (cosine_distance(levels[0], x.expand_as(levels[0])) for x in (best, other))
+        assert worse.mean() > found.mean()
 
 
 def test_damage_is_relative_and_repeats():
@@ -29,7 +29,8 @@ def test_damage_is_relative_and_repeats():
         torch.manual_seed(0)
         return SimpleNamespace(features=torch.nn.Conv2d(16, 64, 3))
 
-    plain, one, again = teacher(), *(cells.damaged(teacher(), 0.5) for _ in range(2))
+    plain, one, again = (teacher() for _ in range(3))
+    cells.damage(one, 0.5), cells.damage(again, 0.5)
     added = one.features.weight.detach() - plain.features.weight
     assert float(added.std() / plain.features.weight.detach().std()) == pytest.approx(0.5, rel=0.05)
     assert torch.equal(one.features.weight, again.features.weight)
@@ -37,18 +38,16 @@ def test_damage_is_relative_and_repeats():
 
 
 def test_what_is_declared():
-    law = [*cells.wanted("law")]
-    assert len(law) == len(set(law)) == 28 * 3 and [seed for *_, seed in law] == sorted(
-        seed for *_, seed in law
-    )
-    ladder = {name for name, *_ in cells.wanted("teachers")}
-    assert ladder == {*cells.TEACHERS} and len(ladder) >= 5
-    assert cells.at_hand(cells.TEACHERS["random"]) and cells.at_hand(cells.TEACHERS["lite0"])
-    missing = cells.Rung("resnet18", "downloads/none.pth")
-    assert not cells.at_hand(missing)
+    found = [*cells.wanted()]
+    law, ladder = found[: 28 * 3], found[28 * 3 :]
+    assert {name for name, *_ in law} == {"lite0"} and len(set(law)) == len(law)
+    assert {name for name, *_ in ladder} == {*cells.TEACHERS} and len(set(ladder)) == len(ladder)
+    for part in (law, ladder):
+        seeds = [seed for *_, seed in part]
+        assert seeds == sorted(seeds)
 
 
-def test_a_cell(tmp_path, monkeypatch):
+def test_a_cell_and_a_teacher_that_is_missing(tmp_path, monkeypatch, capsys):
     size, n = IMAGES.shape[1], len(IMAGES)
     held = {"images": np.concatenate([IMAGES] * 4), "labels": np.tile([0, 1], 2 * n)}
     held |= {"splits": np.repeat(["train", "test", "validation", "test"], n)}
@@ -60,12 +59,16 @@ def test_a_cell(tmp_path, monkeypatch):
     )  # fmt: skip
     monkeypatch.setattr(cells, "SIZE", size)
     monkeypatch.setattr(cells, "load_category", lambda *_: data)
-    monkeypatch.setitem(cells.TEACHERS, "toy", cells.Rung("resnet10t", "random", None, 0.1))
+    toys = {"none": ("resnet18", "downloads/none.pth", 0.0), "toy": ("resnet10t", "random", 0.1)}
+    monkeypatch.setattr(cells, "TEACHERS", toys)
+    monkeypatch.setattr(cells, "wanted", lambda: [(name, 8, 16, 0) for name in toys])
     settings = replace(SHIPPED, textures=replace(SHIPPED.textures, count=4))
-    run = cells.Cells(settings, tmp_path / "scaling.csv", 1e18)
-    run.open("toy")
-    run.cell("toy", 8, 16, 0)
+    monkeypatch.setattr(cells.params, "load", lambda path: settings)
+    cells.main(out=tmp_path)
+    said = capsys.readouterr().out
+    assert "none is left out: " in said and "downloads/none.pth" in said
     (row,) = pd.read_csv(tmp_path / "scaling.csv").to_dict("records")
     assert row["R"] == pytest.approx(row["loss"] / row["constant"], rel=1e-4)
     assert 0 <= row["auroc_test"] <= 1 and 0 <= row["strength"] <= 1 and row["parameters"] > 3e5
-    assert cells.Cells(settings, tmp_path / "scaling.csv", 1e18).table.has("toy", 8, 16, 0)
+    cells.main(out=tmp_path)
+    assert len(pd.read_csv(tmp_path / "scaling.csv")) == 1

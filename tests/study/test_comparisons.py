@@ -4,13 +4,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from study.beyond import comparisons
+from study.beyond import comparisons, ledger
+from study.beyond.comparisons import Comparison
 
 GAIN = {"method": 0, "good": 2, "lucky": 1}
 
 
-@pytest.fixture
 def rows():
+    """Rows of three heads in three seeds, and of the student `noisy` in one."""
     lines = []
     for head, gain in GAIN.items():
         for seed in (0, 1, 2):
@@ -21,69 +22,73 @@ def rows():
                 line |= {"map": "segmentation", "split": split, "benchmark": "toys"}
                 lines.append(line | {"image_auroc": value, "pixel_ap": np.nan})
     lines.append(lines[-1] | {"seed": "all", "image_auroc": 0.1})
-    lines.append(lines[0] | {"student": "noisy", "image_auroc": 0.95, "split": "test"})
+    lines.append(lines[1] | {"student": "noisy", "image_auroc": 0.95})
     return pd.DataFrame(lines)
 
 
-def test_pairs_are_of_the_same_seed(rows, tmp_path):
-    found = comparisons.compare(rows, "good", "method", benchmark="toys", folder=tmp_path)
-    assert found["points"] == pytest.approx(2.1) and found["n"] == 3
-    low, high = found["seeds"]
-    assert (low + high) / 2 == pytest.approx(2.1) and high - low == pytest.approx(2 * 0.2484, 1e-2)
-    assert found["answer"] == "Yes" and found["images"] is None
-    text = comparisons.said(found)
-    assert text == "+2.1 points [+1.9, +2.3] over 3 seeds: yes"
-    other = comparisons.compare(rows, "noisy/method", "method", benchmark="toys", folder=tmp_path)
-    assert other["points"] == pytest.approx(5) and other["answer"] == "Undetermined"  # one seed
-    assert comparisons.compare(rows, "none", "method", benchmark="toys") is None
+def compared(folder, frame=None):
+    """A `Comparison` of these rows as the run leaves them."""
+    (rows() if frame is None else frame).to_csv(folder / "variants.csv", index=False)
+    return Comparison("toys", folder=folder)
+
+
+def test_pairs_are_of_the_same_seed(tmp_path):
+    found = compared(tmp_path)
+    assert found.estimate("good")[0] == pytest.approx({"0": 2, "1": 2.1, "2": 2.2})
+    assert found.said("good") == "+2.1 points [+1.9, +2.3] over 3 seeds: yes"
+    assert found.said("noisy/method") == "+5.0 points over 1 seed: undetermined"
+    assert found.said("none") is None
 
 
 def test_over_images(tmp_path):
     rng, count = np.random.default_rng(0), 60
     labels = np.repeat([0, 1], count // 2)
-    frame = {"split": "test", "kind": np.where(labels == 0, "good", "real"), "label": labels}
-    frame |= {"full/a/0/segmentation": labels + 0.3 * rng.random(count)}
-    frame |= {"full/b/0/segmentation": rng.random(count)}
+    frame = {"name": "x", "split": "test", "kind": np.where(labels == 0, "good", "real")}
+    frame |= {"label": labels, "full/good/0/segmentation": labels + 0.3 * rng.random(count)}
+    frame |= {"full/method/0/segmentation": rng.random(count)}
     pd.DataFrame(frame).to_csv(tmp_path / "scores-nut.csv", index=False)
-    low, high = comparisons.over_images("a", "b", "nut", ["0"], folder=tmp_path)
+    one = compared(tmp_path, rows().query("seed == '0'"))
+    low, high = one.estimate("good")[1]
     assert 20 < low < 50 < high < 80
-    assert comparisons.over_images("a", "b", "nut", ["1"], folder=tmp_path) is None
+    assert one.estimate("lucky")[1] is None and one.estimate("good", split="validation")[1] is None
+    assert compared(tmp_path).estimate("good")[1] is None  # two seeds without scores
 
 
-def test_the_choice_is_made_on_validation(rows, tmp_path, monkeypatch):
-    monkeypatch.setattr(comparisons, "FOLDER", tmp_path)
-    best, means = comparisons.chosen_on_validation(rows, ["method", "lucky"], "toys")
+def test_the_choice_is_made_on_validation(tmp_path):
+    found = compared(tmp_path)
+    best, means = found.choice(["method", "lucky"])
     assert best == "lucky" and means["lucky"] == pytest.approx(91)
-    text = comparisons.answer(rows, ["lucky"], "toys")
-    assert text.startswith("Validation chooses `lucky` (91.0 on validation against 90.0).")
-    assert "-1.0 points" in text
-    kept = comparisons.answer(rows[rows["head"] != "good"], ["absent"], "toys")
-    assert kept == "Not measured: `absent`. `make beyond` runs it."
-    shown = comparisons.table(rows, ["method", "good", "absent"], "toys")
+    text = found.answer(["lucky"], also=found)
+    assert text.startswith("Validation chooses `lucky` (91.0 on validation; `method`: 90.0).")
+    assert "On test, image AUROC: -1.0 points" in text
+    assert "On real defects, image AUROC: -1.0 points" in text
+    assert found.answer(["absent"]) == "Not measured: `absent`. `make beyond` runs it."
+    shown = found.table(["method", "good", "absent"])
     assert shown.loc["good", "test"] == "92.1 ± 0.1" and shown.loc["absent", "test"] == (
         "not measured"
     )
 
 
-def test_the_choice_takes_the_seeds_that_most_heads_have(rows):
-    more = rows[rows["head"] == "method"].assign(seed="9", image_auroc=0.0)
-    few = rows[(rows["head"] == "lucky") & (rows.seed == rows.seed.min())].assign(head="once")
+def test_the_choice_takes_the_seeds_that_most_heads_have(tmp_path):
+    frame = rows()
+    one = frame[(frame.seed == "0") & (frame.student == "full")]
+    more = one[one["head"] == "method"].assign(seed="9", image_auroc=0.0)
+    few = one[one["head"] == "lucky"].assign(head="once")
     heads = ["method", "lucky", "good", "once"]
-    _, means = comparisons.chosen_on_validation(pd.concat([rows, more, few]), heads, "toys")
-    assert means == comparisons.chosen_on_validation(rows, heads, "toys")[1]
+    _, means = compared(tmp_path, pd.concat([frame, more, few])).choice(heads)
+    assert means == compared(tmp_path).choice(heads)[1]
     assert set(means) == {"method", "lucky", "good"}
 
 
 def test_a_table_that_does_not_exist(tmp_path):
-    empty = comparisons.load("variants", tmp_path)
-    assert empty.empty
-    assert comparisons.answer(empty, ["a"], "toys").startswith("Not measured: `a`.")
-    assert comparisons.seen_and_unseen(empty, ["a"]).empty
-    assert comparisons.averaged_maps(empty, ["a"], "toys").empty
-    assert comparisons.missing("the law") == "Not measured: the law. `make beyond` runs it."
+    assert ledger.load("variants", tmp_path).empty
+    nothing = Comparison("toys", folder=tmp_path)
+    assert nothing.answer(["a"]).startswith("Not measured: `a`.")
+    assert nothing.averaged(["a"]).empty
+    assert comparisons.seen_and_unseen(["a"], "toys", folder=tmp_path).empty
 
 
-def test_seen_and_unseen(rows):
+def test_seen_and_unseen(tmp_path):
     """The head gains 2 points on seen, 3 on drawn: it loses a point less on what it never saw."""
     drawn = {"toys_seen": 0.02, "toys_drawn": 0.03, "toys": 0.01}
     lines = []
@@ -93,16 +98,17 @@ def test_seen_and_unseen(rows):
                 line = {"category": "nut", "student": "full", "head": head, "seed": seed}
                 line |= {"map": "log", "split": "test", "benchmark": benchmark}
                 lines.append(line | {"image_auroc": 0.9 + more, "pixel_ap": 0.5 + more})
-    table = comparisons.seen_and_unseen(pd.DataFrame(lines), ["bump"])
-    assert table.loc["bump", "seen: pixel AP"].startswith("+2.0 points")
-    assert table.loc["bump", "unseen less seen"] == "+1.0 [+1.0, +1.0]"
-    frame = pd.DataFrame(lines)
-    assert comparisons.spreads(frame, ["bump"], "toys") == {"bump": pytest.approx(0, abs=1e-9)}
+    pd.DataFrame(lines).to_csv(tmp_path / "variants.csv", index=False)
+    table = comparisons.seen_and_unseen(["bump"], "toys", folder=tmp_path)
+    assert table.loc["bump", "seen corruption, pixel AP"].startswith("+2.0 points")
+    assert table.loc["bump", "real defects, image AUROC"].startswith("+1.0 points")
+    assert table.loc["bump", "unseen minus seen"] == "+1.0 [+1.0, +1.0]"
 
 
-def test_averaged_maps(rows):
-    frame = pd.concat([rows, rows.query("head == 'good' and seed == '0'").assign(seed="all")])
-    table = comparisons.averaged_maps(frame, ["good", "absent"], "toys")
+def test_averaged_maps(tmp_path):
+    frame = rows()
+    both = frame.query("head == 'good' and seed == '0'").assign(seed="all")
+    table = compared(tmp_path, pd.concat([frame, both])).averaged(["good", "absent"])
     assert table.loc["good", "mean of the seeds"] == "92.1"
     assert table.loc["good", "averaged maps"] == "92.0" and "absent" not in table.index
 

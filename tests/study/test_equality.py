@@ -3,7 +3,6 @@
 import math
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 from runs import IMAGES, PARAMS, TEXTURES, network_of
@@ -71,16 +70,3 @@ def test_it_trains_and_its_map_ranks_as_the_square(teacher):
     rank = stats.spearmanr(found.flatten(), z.abs().flatten())
     assert rank.statistic == pytest.approx(1)
     assert equality.reader(plain, PARAMS.segmentation) is plain
-    soft = equality.Surprise(plain, "sigmoid", 1.0)(levels)
-    assert torch.allclose(soft, -torch.log1p(-plain(levels)), atol=1e-5)
-
-
-def test_one_unit_separates_xor_and_a_half_space_does_not():
-    points, labels = [[-1, -1], [-1, 1], [1, -1], [1, 1]], np.array([1, 0, 0, 1])
-    right = {}
-    for activation in ("bump", "sigmoid"):
-        w, b = equality.fit(points, labels, activation)
-        z = np.array(points) @ w + b
-        anomalous = 1 - np.exp(-(z**2) / 2) if activation == "bump" else 1 / (1 + np.exp(-z))
-        right[activation] = ((anomalous > 0.5) == labels).mean()
-    assert right["bump"] == 1 and right["sigmoid"] <= 0.75

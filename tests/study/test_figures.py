@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
-from test_comparisons import GAIN, rows  # noqa: F401 (a fixture)
+from test_comparisons import compared
 from test_scaling import RAW, D, N
 from test_selection import TEST, VALIDATION, curve
 
@@ -14,28 +14,35 @@ def lines(axis):
     return [line for line in axis.get_lines() if len(line.get_xdata())]
 
 
-def test_xor():
+def test_one_unit_separates_xor_and_a_half_space_does_not():
+    points, labels = np.array([[-1, -1], [-1, 1], [1, -1], [1, 1]]), np.array([1, 0, 0, 1])
+    right = []
+    for probability in figures.UNITS.values():
+        *w, b = figures.unit(points, labels, probability)
+        right.append(((probability(points @ w + b) > 0.5) == labels).mean())
+    assert right[0] <= 0.75 and right[1] == 1
     figure = figures.xor()
-    assert [axis.get_title() for axis in figure.axes] == [
-        "half-space: sigmoid(z)",
-        "equality: 1 - exp(-z²/2σ²)",
-    ]
+    assert [axis.get_title() for axis in figure.axes] == [*figures.UNITS]
     plt.close(figure)
 
 
-def test_differences(rows):  # noqa: F811
-    figure = figures.differences(rows, ["good", "lucky", "absent"], "toys")
+def test_differences(tmp_path):
+    figure = figures.differences(compared(tmp_path), ["good", "lucky", "absent"])
     (axis,) = figure.axes
     assert [label.get_text() for label in axis.get_yticklabels()] == ["good", "lucky", "absent"]
-    seeds = [line.get_xdata() for line in lines(axis) if len(line.get_xdata()) == 3]
-    assert np.allclose(seeds[0], [2, 2.1, 2.2]) and len(seeds) == 4 and len(GAIN) == 3
-    plt.close(figure)
+    marks = np.concatenate([points.get_offsets()[:, 0] for points in axis.collections])
+    assert np.allclose(np.sort(marks), [-1, -1, -1, 1, 1, 1, 2, 2, 2.1, 2.1, 2.2, 2.2])
+    nothing = figures.differences(compared(tmp_path), ["absent"])
+    assert nothing.axes[0].texts[0].get_text() == "not measured"
+    plt.close("all")
 
 
 def test_curves():
     figure = figures.curves(curve(TEST, VALIDATION), "toys", ["method"])
     drawn = lines(figure.axes[0])
-    assert drawn[0].get_ydata().tolist() == [90, 95, 91] and drawn[1].get_xdata()[0] == 20
+    assert drawn[0].get_ydata().tolist() == [90, 95, 91]
+    (best,) = figure.axes[0].collections
+    assert best.get_offsets().tolist() == [[20, 95], [10, 92]]
     plt.close(figure)
 
 

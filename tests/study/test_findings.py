@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from study.beyond import comparisons, findings, scaling
+from study.beyond import findings, ledger, scaling
 from study.beyond.cells import IMAGES, LADDER_IMAGES, TEACHERS, WIDTHS
 
 RAW = np.array([np.log(0.1), np.log(0.08), 0.4, np.log(0.1), 0.6])
@@ -20,17 +20,17 @@ def law():
                 r = float(scaling.predict(RAW, n, images)) * np.exp(0.002 * rng.standard_normal())
                 row = {"teacher": "lite0", "width": width, "images": images, "seed": str(seed)}
                 rows.append(row | {"parameters": n, "R": r, "auroc_test": 1 - r / 2})
-    return pd.DataFrame(rows)
+    return findings.split(pd.DataFrame(rows))[0]
 
 
 def test_the_law(law):
     fit = findings.fitted(law, 30)
-    assert fit.values["a"] == pytest.approx(0.4, abs=0.1)
+    assert fit.value["a"] == pytest.approx(0.4, abs=0.1)
     text = findings.law(law, fit)
-    assert "28 cells, 84 trainings, 3 seeds" in text and "never fitted it says" in text
-    assert findings.parameters(fit).loc["b", "determined"] == "yes"
-    assert findings.corner(law).sum() == 3
-    assert "is not trained yet" in findings.law(law[~findings.corner(law)], fit)
+    assert "28 cells, 84 trainings, 3 seeds" in text and "left out of the fit, it predicts" in text
+    assert fit.determined["b"]
+    assert law.corner.sum() == 3
+    assert "is not trained yet" in findings.law(law[~law.corner], fit)
 
 
 def test_detection(law):
@@ -46,7 +46,7 @@ def test_the_ladder(law):
             row = {"teacher": teacher, "width": 8, "images": LADDER_IMAGES, "seed": str(seed)}
             auroc = 0.9 - 0.1 * x**2
             rows.append(row | {"R": 0.5, "strength": 0.8 + 0.05 * x, "auroc_test": auroc})
-    text = findings.ladder(pd.DataFrame(rows), 50)
+    text = findings.ladder(findings.split(pd.DataFrame(rows))[1], 50)
     assert "width 8 -10.0 [-10.0, -10.0], an arch" in text
     assert "Not measured: `lite0_noise_10`, `random`, `resnet18_tv` and `resnet18_a1`." in text
     other = law[law.images == LADDER_IMAGES].iloc[:2].assign(width=[8, 40], seed="4")
@@ -57,8 +57,8 @@ def test_the_ladder(law):
 
 
 def test_nothing_was_run(tmp_path):
-    rows = comparisons.load("scaling", tmp_path)
+    rows = ledger.load("scaling", tmp_path)
     law, ladder = findings.split(rows)
-    assert findings.fitted(law, 10) is None and findings.parameters(None).empty
+    assert findings.fitted(law, 10) is None
     said = (findings.law(law, None), findings.detection(law, 9), findings.ladder(ladder, 9))
     assert all(text.startswith("Not measured: ") for text in said)

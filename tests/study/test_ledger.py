@@ -1,18 +1,25 @@
-"""A table that grows row by row, and what a killed run leaves of it."""
+"""The tables grow training by training, and cut rows to their columns."""
 
-from study.beyond.ledger import Rows
+from study.beyond import ledger
+
+TEXT = """category,student,head,seed,split,top_pixels,image_auroc
+nut,full,method,0,test,10,0.123457
+nut,full,method,1,test,10,1
+"""
 
 
-def test_rows_are_kept_and_a_half_written_one_is_not(tmp_path):
-    path = tmp_path / "deep" / "rows.csv"
-    table = Rows(path, ["name", "seed"])
-    assert not table.has("a", 0)
-    table.add([{"name": "a", "seed": 0, "value": 0.123456789}])
-    table.add([{"name": "b", "seed": 1, "value": 2.0}])
-    assert table.has("a", 0) and table.has("b", "1") and not table.has("b", 0)
-    text = path.read_text("utf-8")
-    assert text == "name,seed,value\na,0,0.123457\nb,1,2\n"
-    with path.open("a") as file:
-        file.write("c,2,0.")
-    again = Rows(path, ["name", "seed"])
-    assert again.has("b", 1) and not again.has("c", 2) and path.read_text("utf-8") == text
+def test_rows_are_kept(tmp_path):
+    row = dict(zip(ledger.TRAINING, ("nut", "full", "method", 0), strict=True)) | {"split": "test"}
+    folder = tmp_path / "deep"
+    first, second = ("nut", "full", "method", 0), ("nut", "full", "method", "1")
+    assert not ledger.has("tops", folder, first) and ledger.load("tops", folder).empty
+    ledger.add("tops", folder, [row | {"top_pixels": 10, "image_auroc": 0.123456789, "other": 1}])
+    assert ledger.has("tops", folder, first) and not ledger.has("tops", folder, second)
+    ledger.add("tops", folder, [row | {"seed": 1, "top_pixels": 10, "image_auroc": 1.0}])
+    assert ledger.has("tops", folder, second)
+    assert (folder / "tops.csv").read_text("utf-8") == TEXT
+
+
+def test_the_tables_of_the_study_have_these_columns():
+    for name, columns in ledger.COLUMNS.items():
+        assert list(ledger.load(name)) == columns

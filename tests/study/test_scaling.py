@@ -21,22 +21,25 @@ def test_the_law():
 def test_the_gradient():
     log_r, weights = np.log(scaling.predict(RAW, N, D)) + 0.0005, np.arange(len(N)) % 3.0
     at = RAW + 0.0003
-    found = scaling.loss(at, N, D, log_r, weights)[1]
-    numeric = approx_fprime(at, lambda raw: scaling.loss(raw, N, D, log_r, weights)[0], 1e-8)
+    known = *scaling.logs(N, D), log_r, weights
+    found = scaling.loss(at, *known)[1]
+    numeric = approx_fprime(at, lambda raw: scaling.loss(raw, *known)[0], 1e-8)
     assert found == pytest.approx(numeric, rel=1e-3, abs=1e-9)
 
 
 def test_the_losses_are_summed():
-    log_r = np.log(scaling.predict(RAW, N, D)) + 0.1
-    one = scaling.loss(RAW, N[:1], D[:1], log_r[:1], np.ones(1))[0]
-    assert scaling.loss(RAW, N, D, log_r, np.ones(len(N)))[0] == pytest.approx(len(N) * one)
+    known = *scaling.logs(N, D), np.log(scaling.predict(RAW, N, D)) + 0.1
+    one = scaling.loss(RAW, *(x[:1] for x in known), np.ones(1))[0]
+    assert scaling.loss(RAW, *known, np.ones(len(N)))[0] == pytest.approx(len(N) * one)
 
 
 def test_exact_points_give_the_law_back():
     found = scaling.fit(N, D, scaling.predict(RAW, N, D), CELLS, resamples=20)
-    assert found.values == pytest.approx(TRUE, rel=0.02)
-    assert found.determined("a") and found.determined("b")
-    assert found.predict(3e6, 6400) == pytest.approx(scaling.predict(RAW, 3e6, 6400), rel=0.01)
+    assert found.value.to_dict() == pytest.approx(TRUE, rel=0.02)
+    assert found.determined[["a", "b"]].all()
+    assert scaling.predict(found.raw, 3e6, 6400) == pytest.approx(
+        scaling.predict(RAW, 3e6, 6400), rel=0.01
+    )
 
 
 def test_what_the_points_do_not_determine_is_said():
@@ -44,7 +47,7 @@ def test_what_the_points_do_not_determine_is_said():
     rng = np.random.default_rng(0)
     r = scaling.predict(RAW, np.full(len(N), 1e5), D) * np.exp(0.05 * rng.standard_normal(len(N)))
     found = scaling.fit(np.full(len(N), 1e5), D, r, CELLS, 50, scaling.STARTS[::8])
-    assert not found.determined("a")
+    assert not found.determined["a"]
 
 
 def test_rank_correlation():
@@ -57,7 +60,7 @@ def test_rank_correlation():
 
 
 def test_curvature():
-    strength, seeds = np.repeat([0.1, 0.3, 0.5, 0.9], 3), np.tile([0, 1, 2], 4)
+    strength = np.repeat([0.1, 0.3, 0.5, 0.9], 3)
     x = (2 * strength - 1) / 0.8
-    value, (low, high) = scaling.curvature(strength, 1 - 0.2 * x**2, seeds, 50)
+    value, (low, high) = scaling.curvature(strength, 1 - 0.2 * x**2, 50)
     assert value == pytest.approx(-0.2) and low == pytest.approx(-0.2) == high

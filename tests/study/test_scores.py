@@ -162,6 +162,7 @@ def test_resamples_are_kept_by_their_keys(elsewhere):
     found = scores.score(many, [(ITEM, maps_of(many))], SETTINGS)
     keys = [("toy", "nut", "full", "cosine", 0, m) for m in ("image_auroc", "pixel_ap", "iap")]
     assert list(found.draws) == keys
+    assert scores.score_item(many, maps_of(many), ITEM, SETTINGS, resample=False)[2] == {}
     scores.save(found, "evaluation", "nut", "toy")
     back = scores.load_draws(results.draws("evaluation", "nut"))
     assert list(back) == keys

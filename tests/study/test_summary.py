@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from study import params
 from study.beyond import summary
 
 
@@ -28,12 +29,12 @@ def test_rows_are_compared(tmp_path):
     text = summary.page(tmp_path)
     assert "Validation chooses `darken` (92." in text
     assert "`bump_1`: seen corruption, pixel AP 0.0 points" in text
-    assert "Among 3 rows validation chooses `darken`" in text and "the nearest-neighbour" in text
+    assert "Among 3 rows, validation chooses `darken`" in text and "the nearest-neighbour" in text
 
 
 def test_the_names_are_those_of_the_profile():
-    settings = summary.params.load(summary.PROFILE)
+    settings = params.load(summary.PROFILE)
     named = summary.CORRUPTIONS + summary.BUMPS + summary.CHEAP + summary.AVERAGES
     heads = {name for name in named if "/" not in name}
-    assert heads == {"method", *settings.heads}
+    assert heads == {*settings.heads}
     assert {n.split("/")[0] for n in named if "/" in n} == {*settings.students} - {"full"}
