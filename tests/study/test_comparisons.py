@@ -60,7 +60,7 @@ def test_the_choice_is_made_on_validation(tmp_path):
     assert best == "lucky" and means["lucky"] == pytest.approx(91)
     text = found.answer(["lucky"], also=found)
     assert text.startswith("Validation chooses `lucky` (91.0 on validation; `method`: 90.0).")
-    assert "On test, image AUROC: -1.0 points" in text
+    assert "On test, its image AUROC differs from `method` by -1.0 points" in text
     assert "On real defects, image AUROC: -1.0 points" in text
     assert found.answer(["absent"]) == "Not measured: `absent`. `make beyond` runs it."
     shown = found.table(["method", "good", "absent"])
