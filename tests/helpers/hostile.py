@@ -1007,11 +1007,11 @@ def report(rows):
     read = sum(f"| {READ}" in line for line in rows)
     return (
         "Made by `make hostile` (`python tests/helpers/hostile.py`), which gives each of these "
-        "inputs to its reader.\n\n# What bad inputs get\n\n"
+        "inputs to its reader.\n\n# How bad inputs are handled\n\n"
         f"{len(rows)} inputs: {read} are read correctly, which the tests compare with the known "
         f"pixels or values, and {len(rows) - read} are refused before anything trains, each in one "
         "line. None hangs, and none of the code in them runs. Paths begin at the folder of the "
-        "input.\n\n| group | input | what it gets |\n|---|---|---|\n" + "\n".join(rows) + "\n"
+        "input.\n\n| group | input | result |\n|---|---|---|\n" + "\n".join(rows) + "\n"
     )
 
 

@@ -196,7 +196,7 @@ def aftermath(kill, log):
     stage = re.escape(kill.stage)
     runs = re.findall(rf"Running stage '{stage}'(.*?)(?=Running stage '|\Z)", log, re.DOTALL)
     if resumed := re.search(r"resuming after step (\d+)", "".join(runs)):
-        return f"went on after step {resumed[1]}{waited}"
+        return f"resumed after step {resumed[1]}{waited}"
     if runs:
         return f"ran from its start{waited}"
     skipped = re.search(rf"Stage '{stage}' (.*)", log)
@@ -244,11 +244,11 @@ def report(kills, compared, seed):
     gone = sum(kill.faults != [] for kill in kills)
     same = f"all {files} outputs ({size / 1e6:.1f} MB: weights, maps, tables, figures, notebooks)"
     lines = [
-        "# Killed and gone on",
+        "# Killed and resumed",
         f"`python tests/helpers/torture.py --kills {len(kills)} --seed {seed}`: SIGKILL of the "
         "kernel, of papermill's process and of dvc in turn, then `dvc repro` at once.",
         f"**survived {survived(kills, differing)} of {len(kills)}**; after the last, "
-        + (f"{len(differing)} outputs differ from" if differing else f"{same} are")
+        + (f"{len(differing)} outputs differ from" if differing else f"{same} equal")
         + " those of an undisturbed run, bit for bit; "
         + ("some results were lost or orphans ran on." if gone else "0 bytes of finished results "
            "were lost, and no process outlived its run."),
