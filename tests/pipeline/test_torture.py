@@ -17,7 +17,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(finished, tmp_path, monkeypatch)
     assert {kill.stage for kill in kills[:3]} == {f"student@{ITEM}"}
     assert not [kill.faults for kill in kills if kill.faults]
     for kill in kills[:3]:
-        assert kill.then.startswith("went on after step "), kill.then
+        assert kill.then.startswith("resumed after step "), kill.then
     compared = torture.compare(clone, finished)
     assert compared[0] > 8 and compared[2] == []
     assert f"survived {len(kills)} of {len(kills)}" in torture.report(kills, compared, 0)
