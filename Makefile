@@ -70,7 +70,7 @@ experiments: env ## all experiments beside the commits: changed parameters and t
 	@$(ACTIVE) $(BIN)/python -m study.tables.experiments
 
 compare: env ## compare two experiments: make compare A=<rev> B=<rev>; without B: the working tree
-	@$(ACTIVE) $(BIN)/python -m study.tables.compare "$(A)" "$(B)"
+	@$(ACTIVE) $(BIN)/python -m study.site.comparison "$(A)" "$(B)"
 
 inspect: env ## score new images: make inspect IMAGES=<folder or file> [CATEGORY=] [ALPHA=] [MAP=] [SEED=] [OUT=]
 	@$(BIN)/python -m study.inspector.inspect "$(IMAGES)" $(if $(CATEGORY),--category "$(CATEGORY)") \

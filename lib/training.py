@@ -36,7 +36,7 @@ class Keeper:
 
 
 class Method:
-    """What a variant may replace (study/beyond/variants.py); here it is the paper's method."""
+    """What a variant may replace (study/variants/declared.py); here it is the paper's method."""
 
     def begin(self, network, batches):
         """Called before a training, with a new network and its stream, to change either."""

@@ -31,7 +31,7 @@ def fingerprint(*parts):
     """Hash of everything that decides a training: settings, arrays, states, code, device."""
     libraries = f"torch {torch.__version__}, timm {version('timm')}"
     digest = hashlib.sha256(f"{libraries}, {device_name()}".encode())
-    code = sources.modules(f"import lib.training, study.beyond.variants, {__name__}", __name__)
+    code = sources.modules(f"import lib.training, study.variants.declared, {__name__}", __name__)
     digest.update(repr(code).encode())
     for part in parts:
         for value in part.values() if isinstance(part, dict) else [part]:

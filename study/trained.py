@@ -8,8 +8,8 @@ from lib import inference
 from lib.devices import device, device_name
 from lib.networks import DeSTSeg, SegmentationNetwork, Student
 from study import results
-from study.beyond import equality
 from study.files import whole
+from study.variants import equality
 
 
 def save(folder, network, settings, history):

@@ -1,5 +1,5 @@
-"""What the paper did not ask: other corruptions, selection on test, equality separation, scaling.
+"""Questions beyond the paper: other corruptions, equality separation, selection on test, scaling.
 
-The method in lib/ stays the paper's. A variant is declared in params.yaml, and variants.py hands it
-to the training. `make beyond` trains the profile beyond (run.py) and renders its notebooks.
+study/variants/ holds what is trained. `make beyond` trains the profile beyond (run.py), computes
+the answers (summary.py) and renders the notebooks.
 """

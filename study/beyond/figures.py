@@ -9,9 +9,9 @@ from scipy import optimize, special
 
 from study import params
 from study.beyond import scaling
-from study.beyond.corruptions import SOURCES
 from study.data.mvtec import load_category
 from study.figures.plots import COLOURS, _grid, _say, _styled, round_ticks, side_by_side
+from study.variants.corruptions import SOURCES
 
 UNITS = {  # P(anomalous) of z
     "half-space: sigmoid(z)": special.expit,

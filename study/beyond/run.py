@@ -36,13 +36,14 @@ from lib.devices import device, device_name, take, to_device
 from lib.inference import in_batches, make_teacher
 from lib.networks import Student, segmentation_input
 from study import params, trained
-from study.beyond import averaging, equality, ledger, variants
+from study.beyond import ledger
 from study.beyond.ledger import FOLDER, PROFILE, TRAINING
 from study.data.category import Category
 from study.data.mvtec import load_category
 from study.data.textures import load_textures
 from study.files import whole
 from study.scoring.scores import score_item
+from study.variants import averaging, declared, equality
 
 POINTS = 10
 WATCHED = ("method", "ema", "constant", "constant_ema")
@@ -132,7 +133,7 @@ class Run:
         """The trained student; loaded where it was trained before."""
         folder = self.folder / "student" / category / f"{name}-{seed}"
         if not (folder / "weights.pt").exists():
-            method, chosen = variants.student(self.settings, name)
+            method, chosen = declared.student(self.settings, name)
             data = self.teacher, self.images[category].train, self.textures, chosen, category
             network, history = training.train_student(*data, name, seed, method=method)
             trained.save(folder, network, network.shape, history)
@@ -150,7 +151,7 @@ class Run:
     def head(self, category, name, head, seed):
         """Train and score one head of a student."""
         item = dict(zip(TRAINING, (category, name, head, seed), strict=True))
-        method, chosen = variants.segmentation(self.settings, name, head)
+        method, chosen = declared.segmentation(self.settings, name, head)
         settings, train, curve = method.settings, self.images[category].train, []
         student = self.student(category, name, seed)
         shown, cosine = self.features(category, name, seed, settings.input)

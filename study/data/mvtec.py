@@ -24,7 +24,6 @@ from study.data.drawn_defects import draw_on
 from study.data.images import check_links, is_hidden, problem, read_image, read_mask, resized
 from study.limits import check_memory
 from study.params import ROOT
-from study.scoring.conformal import FEWEST
 
 HELD_OUT = ("validation", "test")
 # Training and test images of MVTec AD (Bergmann et al., CVPR 2019): 3,629 and 1,725 together.
@@ -236,10 +235,10 @@ def _calibrate(rows: list[dict], category: str, share: float) -> list[str]:
         return [f"dataset.calibration is not used: validation/good has {len(good)}."] * bool(share)
     train = [row for row in rows if row["splits"] == "train"]
     held_out = round(share * len(train))
-    if not FEWEST <= held_out < len(train):
+    if not 0 < held_out < len(train):  # `conformal.check` says how many the thresholds need
         raise ValueError(
             f"dataset.calibration {share}: {held_out} of {len(train)} images of {category}/train/"
-            f"good held out; at least {FEWEST} are needed, and one must be left to train on"
+            "good held out; both sides need some"
         )
     # The seed depends on the name, so categories with equally many images are drawn independently.
     random = np.random.default_rng(zlib.crc32(category.encode()))

@@ -1,18 +1,8 @@
-"""Two experiments side by side: parameters, scores paired by seed, verdicts that changed.
-
-    python -m study.tables.compare A B       # writes rendered/compare/<A>--<B>.ipynb and .html
-
-A and B are what `revisions.load` takes: git's names, or DVC's of experiments. An empty name is the
-working tree.
-"""
-
-import re
-import sys
+"""Two experiments side by side: parameters, scores paired by seed, verdicts that changed."""
 
 import numpy as np
 import pandas as pd
 
-from study import files
 from study.params import ROOT
 from study.scoring import resampling, thresholds
 from study.scoring.scores import METRICS
@@ -177,29 +167,3 @@ def answer(pair):
         f"{method_name(student)} goes from {before} to {after} %. Is B better? "
         f"{upper(told(found)[1])}: {numbers}. {images}{''.join(careful)}"
     )
-
-
-def main(arguments):
-    """The command line; returns the exit status."""
-    from study import notebook  # not for the notebook, which imports this
-    from study.site import notebooks
-
-    before, after = [*arguments, "", ""][:2]
-    name = re.sub(r"[^\w.-]+", "_", f"{before or 'working-tree'}--{after or 'working-tree'}")
-    target = ROOT / "rendered" / "compare" / f"{name}.ipynb"
-    try:
-        both(before, after)  # reports a wrong name before a kernel starts
-        parameters = {"before": before, "after": after}
-        notebook.run(ROOT / "notebooks" / "compare.ipynb", target, parameters)
-        with files.whole(target.with_suffix(".html")) as path:
-            path.write_text(notebooks.alone(target), encoding="utf-8")
-    except (ValueError, OSError, notebook.NotebookError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    shown = target.relative_to(ROOT)
-    print(f"{shown}, and to read in a browser {shown.with_suffix('.html')}")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

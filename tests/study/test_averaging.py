@@ -10,7 +10,7 @@ from torch import nn
 from lib.networks import Student
 from lib.training import Keeper, train_segmentation
 from study import checkpoint
-from study.beyond import averaging
+from study.variants import averaging
 
 
 def test_the_average_of_a_walk():

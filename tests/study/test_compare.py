@@ -5,8 +5,6 @@ import pytest
 from test_revisions import PARAMS, commit, repository, write_run  # noqa: F401
 from test_thresholds import by_image
 
-from study import notebook
-from study.params import ROOT
 from study.tables import compare
 
 LONGER = PARAMS | {"students": {"full": {"steps": 800}}}
@@ -107,34 +105,3 @@ def test_different_studies_are_refused(pair, repository):  # noqa: F811
     write_run(repository, PARAMS | {"study": "other"})
     with pytest.raises(ValueError, match="HEAD is of the study toy, working tree of other"):
         compare.both("HEAD", "", repository)
-
-
-def test_the_command_line(monkeypatch, tmp_path, capsys):
-    assert compare.main(["no/such revision", ""]) == 1
-    out, err = capsys.readouterr()
-    assert not out and err.startswith("error: no revision 'no/such revision'")
-    ran = []
-
-    def run(path, output, parameters):
-        ran.append((path.name, output.name, parameters))
-        output.parent.mkdir(parents=True)
-        output.write_text((ROOT / "notebooks" / "compare.ipynb").read_text("utf-8"))
-
-    def fail(*_):
-        raise notebook.NotebookError("compare: compare.ipynb failed")
-
-    monkeypatch.setattr(notebook, "run", fail)
-    with monkeypatch.context() as patch:
-        patch.setattr(compare, "both", lambda *_: None)
-        assert compare.main(["HEAD", ""]) == 1
-    assert capsys.readouterr().err == "error: compare: compare.ipynb failed\n"
-    monkeypatch.setattr(notebook, "run", run)
-    monkeypatch.setattr(compare, "both", lambda *_: None)
-    monkeypatch.setattr(compare, "ROOT", tmp_path)
-    assert compare.main(["feature/x", ""]) == 0
-    parameters = {"before": "feature/x", "after": ""}
-    assert ran == [("compare.ipynb", "feature_x--working-tree.ipynb", parameters)]
-    assert "rendered/compare/feature_x--working-tree.html" in capsys.readouterr().out
-    page = (tmp_path / "rendered/compare/feature_x--working-tree.html").read_text("utf-8")
-    assert "<style>\n/* One look" in page and "<script" not in page and "http" not in page
-    assert "<title>Which of two experiments does better, and where?</title>" in page

@@ -9,8 +9,8 @@ from scipy import stats
 
 from lib.batches import Batches
 from lib.corruption import corrupt as texture
-from study.beyond import corruptions, variants
-from study.beyond.corruptions import SOURCES
+from study.variants import corruptions
+from study.variants.corruptions import SOURCES
 
 N, SIZE = 400, 64
 TORCH_TEXTURES = torch.zeros(1, 1, SIZE, SIZE, dtype=torch.uint8)
@@ -87,9 +87,9 @@ def test_texture_alone_is_the_paper(images):
 
 def test_the_stream_draws_from_the_declared_sources():
     mixed = replace(PARAMS.corruption, sources={"scar": 1.0})
-    declared = replace(PARAMS.students["full"], corruption=mixed)
-    params = replace(PARAMS, students=PARAMS.students | {"full": declared})
-    normal, corrupted, mask = next(variants.stream(IMAGES, TEXTURES, 4, params, "full", "any", 0))
+    full = replace(PARAMS.students["full"], corruption=mixed)
+    params = replace(PARAMS, students=PARAMS.students | {"full": full})
+    normal, corrupted, mask = next(declared.stream(IMAGES, TEXTURES, 4, params, "full", "any", 0))
     assert torch.equal(normal[mask == 0], corrupted[mask == 0])
     for one, where in zip(corrupted, mask, strict=True):
         assert len(one[where == 1].unique()) <= 1

@@ -10,7 +10,7 @@ from scipy import stats
 
 from lib.networks import SegmentationNetwork, Student
 from lib.training import train_segmentation
-from study.beyond import equality, variants
+from study.variants import declared, equality
 
 BUMP = replace(PARAMS.segmentation, activation="bump", sigma=2.0, prior=0.05)
 
@@ -57,7 +57,7 @@ def test_it_trains_and_its_map_ranks_as_the_square(teacher):
     torch.manual_seed(0)
     student = Student(teacher.channels, True, 8).to(next(teacher.buffers()).device).eval()
     params = replace(PARAMS, heads={"bump": BUMP})
-    method, chosen = variants.segmentation(params, "full", "bump")
+    method, chosen = declared.segmentation(params, "full", "bump")
     network, history = train_segmentation(
         teacher, student, IMAGES, TEXTURES, chosen, "any", 0, method.settings, method=method
     )

@@ -192,8 +192,8 @@ def test_a_share_of_the_training_images_calibrates(root):
 
 
 def test_too_few_calibration_images_are_refused(root):
-    with pytest.raises(ValueError, match=r"calibration 0\.5: 2 of 3 images of nut/train/good held"):
-        load_category(dataset(root=str(root), calibration=0.5), "nut")
+    with pytest.raises(ValueError, match=r"calibration 0\.1: 0 of 3 images of nut/train/good held"):
+        load_category(dataset(root=str(root), calibration=0.1), "nut")
 
 
 def row(name, mask=None, split="test"):

@@ -8,7 +8,7 @@ import torch
 from lib.batches import Batches
 from lib.losses import cosine_distance
 from lib.training import Method
-from study.beyond import corruptions, equality
+from study.variants import corruptions, equality
 
 EASY = 0.1  # weight of the easy positions in the hard-mining loss
 

@@ -9,13 +9,13 @@ from runs import IMAGES, PARAMS, TEXTURES, identical, network_of, state, student
 from lib import losses
 from lib.networks import Student
 from lib.training import train_segmentation, train_student
-from study.beyond import variants
+from study.variants import declared
 
 
 def train(teacher, **keys):
     """A student with these keys set, trained as the notebook `student` does."""
-    declared = PARAMS.students | {"full": replace(PARAMS.students["full"], **keys)}
-    method, chosen = variants.student(replace(PARAMS, students=declared), "full")
+    students = PARAMS.students | {"full": replace(PARAMS.students["full"], **keys)}
+    method, chosen = declared.student(replace(PARAMS, students=students), "full")
     data = teacher, IMAGES, TEXTURES, chosen, "any", "full", 0
     return train_student(*data, method=method)
 
@@ -24,7 +24,7 @@ def test_no_key_set_gives_the_bits_of_the_paper(teacher):
     found, history = train(teacher)
     paper, expected = student_of(teacher)
     assert identical(found, state(paper)) and history == expected
-    method, chosen = variants.segmentation(PARAMS, "full")
+    method, chosen = declared.segmentation(PARAMS, "full")
     data = teacher, paper, IMAGES, TEXTURES, chosen, "any", 0
     network, more = train_segmentation(*data, method.settings, method=method)
     again, usual = network_of(teacher, paper)
@@ -43,7 +43,7 @@ def test_noise_is_relative_to_the_latent_and_only_in_training():
     torch.manual_seed(0)
     student, images = Student([8, 16, 32], True, 8), torch.rand(4, 3, 64, 64)
     latents = []
-    variants.add_noise(student, 0.1, torch.Generator().manual_seed(0))
+    declared.add_noise(student, 0.1, torch.Generator().manual_seed(0))
     student.decoder[0].register_forward_pre_hook(lambda block, inputs: latents.append(inputs[0]))
     with torch.no_grad():
         student.eval()(images)
@@ -63,23 +63,23 @@ def test_hard_mining_counts_easy_positions_a_tenth():
     torch.manual_seed(0)
     levels = [[torch.randn(3, 4, 6, 6) for _ in range(3)] for _ in range(2)]
     plain = losses.cosine_distance_loss(*levels)
-    assert torch.isclose(variants.hard_mining_loss(*levels, 0.0), plain)
+    assert torch.isclose(declared.hard_mining_loss(*levels, 0.0), plain)
     expected = 0
     for t, s in zip(*levels, strict=True):
         distance = losses.cosine_distance(t, s)
         order = distance.flatten().sort().values
         easy, hard = order[:54].sum(), order[54:].sum()
         expected += (0.1 * easy + hard) / 36
-    assert torch.isclose(variants.hard_mining_loss(*levels, 0.5), expected)
+    assert torch.isclose(declared.hard_mining_loss(*levels, 0.5), expected)
 
 
 def test_dice():
     mask = torch.zeros(2, 1, 4, 4)
     mask[0, 0, :2] = 1
-    assert float(variants.dice_loss(mask, mask)) == 0
-    assert float(variants.dice_loss(1 - mask, mask)) == pytest.approx(1 - 1 / 33)
-    method, _ = variants.segmentation(PARAMS, "full")
+    assert float(declared.dice_loss(mask, mask)) == 0
+    assert float(declared.dice_loss(1 - mask, mask)) == pytest.approx(1 - 1 / 33)
+    method, _ = declared.segmentation(PARAMS, "full")
     logits, settings = torch.randn(2, 1, 4, 4), PARAMS.segmentation
     plain = method.segmentation_loss(logits, mask, settings)
     both = method.segmentation_loss(logits, mask, replace(settings, dice_weight=2.0))
-    assert torch.isclose(both, plain + 2 * variants.dice_loss(torch.sigmoid(logits), mask))
+    assert torch.isclose(both, plain + 2 * declared.dice_loss(torch.sigmoid(logits), mask))
