@@ -9,7 +9,7 @@ from scipy import stats
 
 from lib.batches import Batches
 from lib.corruption import corrupt as texture
-from study.variants import corruptions
+from study.variants import corruptions, declared
 from study.variants.corruptions import SOURCES
 
 N, SIZE = 400, 64
