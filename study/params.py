@@ -74,6 +74,18 @@ def check_own_name(loaded):
             )
 
 
+def check_categories(loaded):
+    """ValueError for a category without a folder: DVC would only say that a path is missing."""
+    root = ROOT / loaded.dataset.root
+    for name in loaded.categories if loaded.dataset.root != ELPV else ():
+        if not (root / name).is_dir():
+            found = ", ".join(sorted(path.name for path in root.iterdir() if path.is_dir()))
+            raise ValueError(
+                f"params.yaml: categories: {loaded.dataset.root} has no folder {name!r}; "
+                f"found: {found or 'none'}"
+            )
+
+
 def inherited(raw):
     """The file with the keys that its variants leave out; a malformed file stays as it is."""
     try:
@@ -135,6 +147,7 @@ if __name__ == "__main__":
     try:
         target, folder = map(Path, sys.argv[1:])
         check_own_name(loaded := load())
+        check_categories(loaded)
         variants = loaded.variants().items()
         texts = {folder / name: json.dumps(keys, indent=1) + "\n" for name, keys in variants}
         texts[target] = "params.yaml is well-formed\n"

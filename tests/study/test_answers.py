@@ -97,5 +97,8 @@ def test_pro_says_how_far_each_reading_moves_the_figure():
     )
     said = answers.pro(table)
     assert "from 90.0 to 85.0 % on the cosine map (61.0 % on its square) and 95.0 to 94.0" in said
-    assert "up to 29.0 points, ties by up to 0.2, and 4-connected regions by up to 0.4" in said
+    assert (
+        "up to 29.0 points, ties of an 8-bit map by up to 5.0, and 4-connected regions by up to 0.4"
+        in said
+    )
     assert "no masks" in answers.pro(pd.DataFrame())

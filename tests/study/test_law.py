@@ -1,6 +1,7 @@
 """The law of the house: lib is the method and stands alone; study turns it into a study."""
 
 import ast
+import json
 import re
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -72,8 +73,11 @@ def test_the_pipeline_names_no_module():
 
 def test_every_notebook_stands_once_in_the_order_to_read_them():
     text = (ROOT / "notebooks" / "README.md").read_text("utf-8")
-    items = re.findall(r"^(\d+)\. \[(\w+)\]\((\w+)\.ipynb\): .+\?$", text, re.MULTILINE)
-    numbers, names, links = zip(*items, strict=True)
+    items = re.findall(r"^(\d+)\. \[(\w+)\]\((\w+)\.ipynb\): (.+\?)$", text, re.MULTILINE)
+    numbers, names, links, questions = zip(*items, strict=True)
+    for name, question in zip(names, questions, strict=True):
+        cell = json.loads((ROOT / f"notebooks/{name}.ipynb").read_text("utf-8"))["cells"][0]
+        assert "".join(cell["source"]).split("\n")[0] == f"# {question}"
     assert [int(number) for number in numbers] == [*range(1, len(items) + 1)]
     assert names == links and names[0] == "method" and text.count(".ipynb") == len(names)
     assert sorted(names) == sorted(path.stem for path in ROOT.glob("notebooks/*.ipynb"))

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -247,3 +248,17 @@ def test_other_images_do_not_overwrite_the_reports_that_ship():
     with pytest.raises(ValueError, match="names the reports of data/elpv"):
         params.check_own_name(own)
     params.check_own_name(replace(own, study="parts"))
+
+
+def test_a_category_without_a_folder_is_named_before_dvc_misses_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(params, "ROOT", tmp_path)
+    (tmp_path / "parts/cell").mkdir(parents=True)
+
+    def check(root, category):
+        dataset = SimpleNamespace(root=root)
+        params.check_categories(SimpleNamespace(dataset=dataset, categories=(category,)))
+
+    with pytest.raises(ValueError, match="categories: parts has no folder 'part'; found: cell"):
+        check("parts", "part")
+    check("parts", "cell")
+    check(schema.ELPV, "monocrystalline")  # a stage exports it
