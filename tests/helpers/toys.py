@@ -2,7 +2,10 @@
 
 from types import SimpleNamespace
 
+import yaml
 from PIL import Image
+
+from study.params import ROOT
 
 
 def dataset(**changed):
@@ -10,6 +13,16 @@ def dataset(**changed):
     base = {"root": "none", "ignore": (), "strict": False, "image_size": 32, "channels": 1}
     base |= {"drawn_defects": False, "calibration": 0.0}
     return SimpleNamespace(**{**base, **changed})
+
+
+def shipped_with(key, value):
+    """The shipped params.yaml with another value, as YAML text, at `key` (dots between levels)."""
+    raw = here = yaml.safe_load((ROOT / "params.yaml").read_text("utf-8"))
+    *parents, last = key.split(".")
+    for parent in parents:
+        here = here[parent]
+    here[last] = "VALUE"
+    return yaml.safe_dump(raw).replace(": VALUE", f": {value}")
 
 
 def grey(value=128, size=(40, 40)):
