@@ -13,11 +13,12 @@ import pytest
 import torch
 import yaml
 from PIL import Image
-from runs import SHIPPED, identical, state, tiny
+from runs import IMAGES, PARAMS, SHIPPED, identical, network_of, state, student_of
 from scipy import stats
 from torch import nn
+from toys import dataset, put
 
-from lib import devices, training
+from lib import devices
 from lib.batches import Batches
 from lib.corruption import corrupt, perlin_noise
 from lib.losses import downsample_mask
@@ -129,16 +130,12 @@ def test_rotated_first_then_corrupted():
 # What learns in which phase
 
 
-SIZE = 64
-IMAGES = np.random.default_rng(0).integers(0, 256, (5, SIZE, SIZE, 1), dtype=np.uint8)
-
-
-# From the second step on, no gradient is 0 because of the encoder's zero batch-norm weights.
-TWO_STEPS = tiny(steps=2)
-
-
 def assert_learned(network, batches=2):
-    """Every parameter had a gradient, each batch-norm saw `batches` (it began with 0 and 1)."""
+    """Every parameter had a gradient, each batch-norm saw `batches` (it began with 0 and 1).
+
+    From the second step on, no gradient is 0 because of the encoder's zero batch-norm weights.
+    """
+    assert not network.training
     for name, parameter in network.named_parameters():
         assert parameter.grad is not None and parameter.grad.any(), name
     for name, norm in network.named_modules():
@@ -156,8 +153,9 @@ def assert_frozen(network, before):
 @pytest.mark.parametrize("name", ["plain", "denoising", "encoder_decoder", "full"])
 def test_phase_1_trains_all_of_the_student_and_nothing_else(teacher, name):
     before = state(teacher)
-    student, _ = training.train_student(teacher, IMAGES, IMAGES, TWO_STEPS, "any", name, 0)
-    denoising = TWO_STEPS.students[name].denoising
+    student, history = student_of(teacher, name)
+    assert [step for step, _ in history] == [1, 2]
+    denoising = PARAMS.students[name].denoising
     assert_learned(student, 2 if denoising else 4)  # without, corrupted and clean images pass
     assert_frozen(teacher, before)
 
@@ -165,8 +163,9 @@ def test_phase_1_trains_all_of_the_student_and_nothing_else(teacher, name):
 def test_phase_2_trains_all_of_the_segmentation_network_and_nothing_else(teacher):
     student = Student(teacher.channels, True, 8).to(devices.device()).eval()
     before = state(teacher), state(student)
-    network, _ = training.train_segmentation(teacher, student, IMAGES, IMAGES, TWO_STEPS, "any", 0)
-    assert isinstance(network, SegmentationNetwork)
+    network, history = network_of(teacher, student)
+    assert [step for step, _ in history] == [1, 2]
+    assert isinstance(network, SegmentationNetwork) and not student.training
     assert_learned(network)
     assert_frozen(teacher, before[0])
     assert_frozen(student, before[1])
@@ -191,14 +190,12 @@ def bolt(tmp_path):
         "ground_truth/scratch/000_mask.png": block,
         "ground_truth/scratch/001_mask.png": line,
     }.items():
-        (base / path).parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(pixels).save(base / path)
+        put(base / path, Image.fromarray(pixels))
     return base
 
 
 def load(base, size):
-    source = {"root": str(base.parent), "drawn_defects": False}
-    return load_category(replace(SHIPPED.dataset, image_size=size, **source), base.name)
+    return load_category(dataset(root=str(base.parent), image_size=size), base.name)
 
 
 def test_defect_keeps_its_size(bolt):
@@ -234,8 +231,6 @@ ROTATIONS = {
 
 @pytest.fixture(scope="module")
 def paper():
-    if not PAPER.is_file():
-        pytest.skip("no profiles/paper.yaml yet")
     return yaml.safe_load(PAPER.read_text(encoding="utf-8"))
 
 
