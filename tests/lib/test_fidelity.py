@@ -13,7 +13,7 @@ import pytest
 import torch
 import yaml
 from PIL import Image
-from runs import IMAGES, PARAMS, SHIPPED, identical, network_of, seeded, state, student_of
+from runs import IMAGES, PARAMS, SHIPPED, identical, network_of, seeded, state, student_of, tiny
 from scipy import stats
 from torch import nn
 from toys import dataset, put
@@ -123,6 +123,10 @@ def test_rotated_first_then_corrupted():
 # What learns in which phase
 
 
+STILL = tiny(flips=False, rotation={"default": "none"})  # the teacher sees each image once
+both = pytest.mark.parametrize("chosen", [PARAMS, STILL], ids=["augmented", "still"])
+
+
 def assert_learned(network, batches=2):
     """Every parameter had a gradient, each batch-norm saw `batches` (it began with 0 and 1).
 
@@ -143,20 +147,22 @@ def assert_frozen(network, before):
     assert identical(network, before)
 
 
+@both
 @pytest.mark.parametrize("name", ["plain", "denoising", "encoder_decoder", "full"])
-def test_phase_1_trains_all_of_the_student_and_nothing_else(teacher, name):
+def test_phase_1_trains_all_of_the_student_and_nothing_else(teacher, name, chosen):
     before = state(teacher)
-    student, history = student_of(teacher, name)
+    student, history = student_of(teacher, name, chosen=chosen)
     assert [step for step, _ in history] == [1, 2]
-    denoising = PARAMS.students[name].denoising
+    denoising = chosen.students[name].denoising
     assert_learned(student, 2 if denoising else 4)  # without, corrupted and clean images pass
     assert_frozen(teacher, before)
 
 
-def test_phase_2_trains_all_of_the_segmentation_network_and_nothing_else(teacher):
+@both
+def test_phase_2_trains_all_of_the_segmentation_network_and_nothing_else(teacher, chosen):
     student = Student(teacher.channels, True, 8).to(devices.device()).eval()
     before = state(teacher), state(student)
-    network, history = network_of(teacher, student)
+    network, history = network_of(teacher, student, chosen=chosen)
     assert [step for step, _ in history] == [1, 2]
     assert isinstance(network, SegmentationNetwork) and not student.training
     assert_learned(network)
