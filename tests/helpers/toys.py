@@ -2,9 +2,11 @@
 
 from types import SimpleNamespace
 
+import numpy as np
 import yaml
 from PIL import Image
 
+from study.data.category import Category
 from study.params import ROOT
 
 
@@ -23,6 +25,12 @@ def shipped_with(key, value):
         here = here[parent]
     here[last] = "VALUE"
     return yaml.safe_dump(raw).replace(": VALUE", f": {value}")
+
+
+def category_of(rows, benchmark="toy", category="nut", notes=()):
+    """A `Category` of the rows that `entry` makes."""
+    arrays = {key: np.array([row[key] for row in rows]) for key in rows[0]}
+    return Category(benchmark, category, **arrays, notes=notes)
 
 
 def grey(value=128, size=(40, 40)):

@@ -15,9 +15,10 @@ import yaml
 from matplotlib import pyplot as plt
 from test_ablations import make_tables, rows
 from torch import nn
+from toys import category_of
 
 from study import trained
-from study.data.category import Category, entry
+from study.data.category import entry
 from study.files import alone, whole
 from study.params import ROOT
 from study.tables import ablations
@@ -46,9 +47,7 @@ def test_what_fails_leaves_what_was_there(tmp_path):
 
 def category():
     image = np.zeros((256, 256, 3), np.uint8)
-    rows = [entry(image, None, "good", str(index), "train") for index in range(2)]
-    arrays = {key: np.array([row[key] for row in rows]) for key in rows[0]}
-    return Category("toys", "nut", **arrays, notes=())
+    return category_of([entry(image, None, "good", str(index), "train") for index in range(2)])
 
 
 def figure(path):
