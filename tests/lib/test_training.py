@@ -18,7 +18,7 @@ from runs import (
 )
 
 from lib import devices, inference, networks, training
-from lib.batches import Batches, to_arrays
+from lib.batches import Batches
 from lib.inference import anomaly_maps
 from lib.networks import INPUTS, DeSTSeg, SegmentationNetwork, input_channels
 from lib.training import NO_KEEPER, optimise
@@ -217,13 +217,6 @@ def test_make_teacher():
     finally:
         torch.set_num_threads(before)
     assert teacher.channels == [64, 128, 256]
-
-
-def test_images_to_tensors_and_back():
-    images = IMAGES[:2]
-    tensors = devices.to_device(images)
-    assert tensors.shape == (2, 1, SIZE, SIZE)
-    assert np.array_equal(to_arrays(tensors), images)
 
 
 def test_a_narrow_network_still_tells_strong_from_weak(teacher):

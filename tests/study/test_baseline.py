@@ -50,12 +50,6 @@ def test_distances_equal_brute_force(rows):
     np.testing.assert_allclose(distance_maps(queries, bank, rows), expected, rtol=1e-4)
 
 
-def test_distance_by_hand():
-    queries = torch.tensor([[[[0.0, 0.0], [3.0, 4.0]]]])
-    bank = torch.tensor([[3.0, 0.0], [0.0, -1.0]])
-    np.testing.assert_allclose(distance_maps(queries, bank), [[[1.0, 4.0]]], rtol=1e-5)
-
-
 def test_memory_bank_is_drawn_by_the_seed_without_replacement():
     known = features()
     bank = memory_bank(known, 20, seed=3)

@@ -185,16 +185,12 @@ def test_states_that_take_long_to_write_are_written_less_often(monkeypatch, fold
 
 def damage(kind, path):
     content = path.read_bytes()
-    if kind == "flipped bit":
-        content = bytes([*content[:-30], content[-30] ^ 64, *content[-29:]])
-    kept = {"empty": 0, "begun": 3, "a tenth": len(content) // 10, "half": len(content) // 2}
-    kept |= {"nearly whole": len(content) - 1, "flipped bit": len(content)}
-    path.write_bytes(b"no checkpoint" if kind == "text" else content[: kept[kind]])
+    flipped = bytes([*content[:-30], content[-30] ^ 64, *content[-29:]])
+    kinds = {"empty": b"", "half": content[: len(content) // 2], "flipped bit": flipped}
+    path.write_bytes(kinds[kind])
 
 
-@pytest.mark.parametrize(
-    "kind", ["empty", "begun", "a tenth", "half", "nearly whole", "flipped bit", "text"]
-)
+@pytest.mark.parametrize("kind", ["empty", "half", "flipped bit"])
 def test_a_damaged_checkpoint_is_dropped_and_training_starts_anew(train, folder, kind, capsys):
     whole = uninterrupted(train)
     killed(train)
