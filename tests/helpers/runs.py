@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 import numpy as np
-import torch
 
 from lib.training import NO_KEEPER, train_segmentation, train_student
 from study import params
@@ -14,11 +13,6 @@ SHIPPED = params.load()
 RANDOM = np.random.default_rng(0)
 IMAGES = RANDOM.integers(0, 256, (5, SIZE, SIZE, 1), dtype=np.uint8)
 TEXTURES = RANDOM.integers(0, 256, (4, SIZE, SIZE, 1), dtype=np.uint8)
-
-
-def seeded(seed=0):
-    """A generator of random numbers."""
-    return torch.Generator().manual_seed(seed)
 
 
 def tiny(steps=2, **augmentation):
