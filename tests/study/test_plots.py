@@ -115,7 +115,7 @@ def test_curves():
     figure = plots.curves(by_label)
     assert [len(axis.lines) for axis in figure.axes] == [2, 2, 1]
     assert legend(figure) == ["a", "b"]
-    assert "no masks" not in texts(figure)
+    assert "not measured" not in texts(figure)
 
 
 def test_score_histograms():
