@@ -5,7 +5,6 @@ import pytest
 import torch
 from clones import run_tiny, stale
 from filelock import FileLock
-from runs import student_of
 from toys import write_nut
 
 from lib.devices import device, fix_arithmetic
@@ -51,6 +50,8 @@ def teacher():
 @pytest.fixture(scope="module")
 def student(teacher):
     """A student of a few steps."""
+    from runs import student_of  # reads params.yaml, which not every test needs
+
     return student_of(teacher)[0]
 
 
