@@ -8,6 +8,7 @@ from filelock import FileLock
 from toys import write_nut
 
 from lib.devices import device, fix_arithmetic
+from lib.fast.graph import Captured
 from lib.networks import Teacher
 from study import checkpoint, results
 from study.files import whole
@@ -44,6 +45,20 @@ def teacher():
     """The teacher that is quick to build, with the levels of ResNet-18 and random weights."""
     torch.manual_seed(0)
     return Teacher("resnet10t", "random").to(device())
+
+
+@pytest.fixture(scope="module")
+def student(teacher):
+    """A student of a few steps."""
+    from runs import student_of  # reads params.yaml, which not every test needs
+
+    return student_of(teacher)[0]
+
+
+@pytest.fixture
+def plain_calls(monkeypatch):
+    """Every step runs its Python code, where tests look; none is a captured graph."""
+    monkeypatch.setattr(Captured, "PLAIN", 10**9)
 
 
 @pytest.fixture(scope="session")

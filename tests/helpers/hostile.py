@@ -29,11 +29,10 @@ import hostile_inspect
 import nbformat
 import numpy as np
 import torch
-import yaml
 from clones import git
 from PIL import Image
 from test_revisions import write_run
-from toys import dataset, grey, put, write_nut
+from toys import dataset, grey, put, shipped_with, write_nut
 
 from lib.backbones import timm
 from lib.networks import Teacher
@@ -650,13 +649,7 @@ def replaced(old, new):
 
 
 def changed(key, value):
-    """The shipped file with another value, as YAML text, at `key` (dots between levels)."""
-    raw = here = yaml.safe_load(TEXT)
-    *parents, last = key.split(".")
-    for parent in parents:
-        here = here[parent]
-    here[last] = "VALUE"
-    return text(yaml.safe_dump(raw).replace(": VALUE", f": {value}"))
+    return text(shipped_with(key, value))
 
 
 RENAME = (

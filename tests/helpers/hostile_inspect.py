@@ -14,10 +14,10 @@ import judged
 import numpy as np
 import torch
 from PIL import Image
-from toys import grey, put
+from toys import category_of, grey, put
 
 from study import results
-from study.data.category import Category, entry
+from study.data.category import entry
 from study.inspector import inspect, judge
 from study.scoring import calibration
 
@@ -49,8 +49,7 @@ def prepare(folder):
         files = [f"validation/good/{index:03}.png" for index in range(COUNT)]
         image = np.full((SIZE, SIZE, 1), 120, np.uint8)
         rows = [entry(image, None, "good", name, "validation") for name in files]
-        arrays = {key: np.array([row[key] for row in rows]) for key in rows[0]}
-        Category("elpv", CATEGORY, **arrays, notes=()).save(results.dataset(CATEGORY))
+        category_of(rows, "elpv", CATEGORY).save(results.dataset(CATEGORY))
         maps = {"scores": [list(range(COUNT))], "threshold": [38], "pixel_threshold": [1]}
         kinds = ("cosine", "segmentation", "gaussian", "combined")
         document = {"category": CATEGORY, "alpha": 0.05, "n": COUNT, "files": files}

@@ -5,13 +5,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import torch
-from toys import grey, put
+from toys import category_of, grey, put
 
 from lib.anomaly_map import image_score
 from lib.inference import make_teacher, teacher_levels
 from lib.networks import SegmentationNetwork, Student, input_channels
 from study import params, results, trained
-from study.data.category import Category, entry
+from study.data.category import entry
 from study.inspector.judge import Judge
 from study.scoring import calibration, conformal
 from study.scoring.baseline import Gaussian
@@ -96,8 +96,7 @@ def leave(made, root):
         entry(image, None, "good", name, "validation")
         for image, name in zip(pictures(KNOWN, seed=1), files, strict=True)
     ]
-    arrays = {key: np.array([row[key] for row in rows]) for key in rows[0]}
-    Category("elpv", category, **arrays, notes=()).save(results.dataset(category))
+    category_of(rows, "elpv", category).save(results.dataset(category))
     for name in files:
         put(root / made.settings.dataset.root / category / name, grey(size=(SIZE, SIZE)))
     made.document["files"] = files

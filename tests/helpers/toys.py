@@ -2,7 +2,12 @@
 
 from types import SimpleNamespace
 
+import numpy as np
+import yaml
 from PIL import Image
+
+from study.data.category import Category
+from study.params import ROOT
 
 
 def dataset(**changed):
@@ -10,6 +15,22 @@ def dataset(**changed):
     base = {"root": "none", "ignore": (), "strict": False, "image_size": 32, "channels": 1}
     base |= {"drawn_defects": False, "calibration": 0.0}
     return SimpleNamespace(**{**base, **changed})
+
+
+def shipped_with(key, value):
+    """The shipped params.yaml with another value, as YAML text, at `key` (dots between levels)."""
+    raw = here = yaml.safe_load((ROOT / "params.yaml").read_text("utf-8"))
+    *parents, last = key.split(".")
+    for parent in parents:
+        here = here[parent]
+    here[last] = "VALUE"
+    return yaml.safe_dump(raw).replace(": VALUE", f": {value}")
+
+
+def category_of(rows, benchmark="toy", category="nut", notes=()):
+    """A `Category` of the rows that `entry` makes."""
+    arrays = {key: np.array([row[key] for row in rows]) for key in rows[0]}
+    return Category(benchmark, category, **arrays, notes=notes)
 
 
 def grey(value=128, size=(40, 40)):

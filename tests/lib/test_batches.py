@@ -95,6 +95,3 @@ def test_rotation_by_category():
 def test_which_rules_augment(flips, rotation, augmented):
     chosen = tiny(flips=flips, rotation={"default": rotation})
     assert Batches(IMAGES, TEXTURES, 2, chosen, "any", 0).augmented == augmented
-
-
-# Augmentation

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from lib import devices
+from lib.batches import to_arrays
 
 CPUINFO = """\
 processor\t: 0
@@ -123,6 +124,7 @@ def test_images_to_the_device_and_rows_of_them_back():
     images = devices.to_device(IMAGES)
     assert images.shape == (6, 3, 8, 8) and images.dtype == torch.uint8
     assert images.device.type == devices.device().type
+    assert np.array_equal(to_arrays(images), IMAGES)
     rows = torch.tensor([4, 0, 4], device=devices.device())
     taken = devices.take(images, rows)
     assert taken.device == rows.device

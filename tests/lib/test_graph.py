@@ -10,14 +10,8 @@ from lib import devices
 from lib.fast.graph import Captured
 
 
-@pytest.fixture(autouse=True)
-def plain_calls(monkeypatch):
-    """Every step runs its Python code, where these tests look."""
-    monkeypatch.setattr(Captured, "PLAIN", 10**9)
-
-
 @pytest.mark.skipif(devices.device().type == "cpu", reason="needs a GPU")
-def test_captured_steps_are_plain_ones_to_the_bit(teacher, monkeypatch):
+def test_captured_steps_are_plain_ones_to_the_bit(teacher, plain_calls, monkeypatch):
     def weights(checkpoint_seconds=1e9):
         running = replace(PARAMS.running, checkpoint_seconds=checkpoint_seconds)
         chosen = replace(tiny(steps=9), running=running)

@@ -1,18 +1,12 @@
 """Levels and maps of images, whatever the batch."""
 
 import numpy as np
-import pytest
 import torch
-from runs import IMAGES, RANDOM, SIZE, network_of, student_of
+from runs import IMAGES, RANDOM, SIZE, network_of
 
 from lib import devices, inference
 from lib.inference import anomaly_maps
 from lib.networks import DeSTSeg
-
-
-@pytest.fixture(scope="module")
-def student(teacher):
-    return student_of(teacher)[0]
 
 
 def test_teacher_levels(teacher):

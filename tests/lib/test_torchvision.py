@@ -25,6 +25,10 @@ def test_torchvision_works():
 def fail_to_import(monkeypatch, message, times):
     """Let `import torchvision` raise RuntimeError(message) so many times; returns the attempts."""
     genuine, attempts = builtins.__import__, []
+    modules = [m for m in sys.modules if m.split(".")[0] == "torchvision"]
+    for module in modules:  # put back afterwards: a second copy of torchvision helps nobody
+        monkeypatch.setitem(sys.modules, module, sys.modules[module])
+    monkeypatch.setattr(backbones, "LIBRARY_DEFINITIONS", [])
 
     def replacement(name, *arguments, **keywords):
         if name == "torchvision":
@@ -42,12 +46,8 @@ def test_missing_operators_are_declared_and_the_import_repeated(monkeypatch):
     declared = []
     define = lambda name, schema: declared.append((name, schema))  # noqa: E731
     monkeypatch.setattr(torch.library, "define", define)
-    modules = [m for m in sys.modules if m.split(".")[0] == "torchvision"]
-    for module in modules:  # put back afterwards: a second copy of torchvision helps nobody
-        monkeypatch.setitem(sys.modules, module, sys.modules[module])
     monkeypatch.setitem(sys.modules, "torchvision.half_imported", object())
     monkeypatch.setitem(sys.modules, "torchvision_other", object())
-    monkeypatch.setattr(backbones, "LIBRARY_DEFINITIONS", [])
     attempts = fail_to_import(monkeypatch, KNOWN, times=1)
     assert import_torchvision() == "the module"
     assert len(attempts) == 2
@@ -60,9 +60,6 @@ def test_missing_operators_are_declared_and_the_import_repeated(monkeypatch):
 @pytest.mark.parametrize(("message", "attempts"), [("something else", 1), (KNOWN, 2)])
 def test_other_failures_are_not_hidden(monkeypatch, message, attempts):
     monkeypatch.setattr(torch.library, "define", lambda name, schema: None)
-    for module in [m for m in sys.modules if m.split(".")[0] == "torchvision"]:
-        monkeypatch.setitem(sys.modules, module, sys.modules[module])
-    monkeypatch.setattr(backbones, "LIBRARY_DEFINITIONS", [])
     tried = fail_to_import(monkeypatch, message, times=9)
     with pytest.raises(RuntimeError, match=message):
         import_torchvision()

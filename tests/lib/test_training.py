@@ -18,19 +18,14 @@ from runs import (
 )
 
 from lib import devices, inference, networks, training
-from lib.batches import Batches, to_arrays
-from lib.fast.graph import Captured
+from lib.batches import Batches
 from lib.inference import anomaly_maps
-from lib.networks import INPUTS, DeSTSeg, SegmentationNetwork, Student, input_channels
+from lib.networks import INPUTS, DeSTSeg, SegmentationNetwork, input_channels
 from lib.training import NO_KEEPER, optimise
 
+pytestmark = pytest.mark.usefixtures("plain_calls")
+
 # The loop
-
-
-@pytest.fixture(autouse=True)
-def plain_calls(monkeypatch):
-    """Every step runs its Python code, where these tests look."""
-    monkeypatch.setattr(Captured, "PLAIN", 10**9)
 
 
 def loop(step_loss, groups, chosen, rule=PARAMS.optimiser):
@@ -96,42 +91,6 @@ def test_loss_that_is_no_number(value):
 
 
 # The two phases
-
-
-@pytest.fixture(scope="module")
-def student(teacher):
-    return student_of(teacher)[0]
-
-
-def test_phase_1_changes_the_student_only(teacher):
-    before = state(teacher)
-    student, history = student_of(teacher)
-    assert identical(teacher, before)
-    assert not student.training
-    assert [step for step, _ in history] == [1, 2]
-    torch.manual_seed(0)
-    untrained = Student(teacher.channels, True, 8)
-    changed = [
-        name
-        for (name, a), b in zip(student.named_parameters(), untrained.parameters(), strict=True)
-        if not torch.equal(a.cpu(), b)
-    ]
-    assert len(changed) == len(list(student.parameters()))
-    assert student.stem[1].running_mean.any()  # batch-norm in training mode
-
-
-def test_phase_2_changes_the_segmentation_network_only(teacher, student):
-    before = state(teacher), state(student)
-    network, history = network_of(teacher, student)
-    assert identical(teacher, before[0])  # batch-norm statistics too
-    assert identical(student, before[1])
-    assert all(p.grad is None for p in teacher.parameters())
-    assert not student.training and not network.training
-    assert len(history) == 2
-    torch.manual_seed(0)
-    untrained = SegmentationNetwork(sum(teacher.channels), 8)
-    for a, b in zip(network.parameters(), untrained.parameters(), strict=True):
-        assert not torch.equal(a.cpu(), b)
 
 
 def test_same_seed_gives_the_same_weights(teacher, student):
@@ -258,13 +217,6 @@ def test_make_teacher():
     finally:
         torch.set_num_threads(before)
     assert teacher.channels == [64, 128, 256]
-
-
-def test_images_to_tensors_and_back():
-    images = IMAGES[:2]
-    tensors = devices.to_device(images)
-    assert tensors.shape == (2, 1, SIZE, SIZE)
-    assert np.array_equal(to_arrays(tensors), images)
 
 
 def test_a_narrow_network_still_tells_strong_from_weak(teacher):

@@ -4,7 +4,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from lib.anomaly_map import resize
 from lib.fast import upsampled
 from lib.fast.upsampled import Convolution, Upsampled, saves_work, shifted_interpolation
 from lib.networks import SegmentationNetwork, Student
@@ -55,13 +54,6 @@ def test_equal_to_the_convolution_of_the_resized_levels(case, kernel, way, monke
     joined = [F.interpolate(x, size=size, mode="bilinear", align_corners=False) for x in levels]
     plain = results(lambda: layer(torch.cat(joined, dim=1)), layer.weight, levels)
     assert_same(found, plain)
-
-
-def test_single_precision():
-    torch.manual_seed(0)
-    layer, levels = conv(3, 96).float(), [torch.randn(2, 64, 4, 4), torch.randn(2, 32, 3, 3)]
-    expected = layer(torch.cat([resize(level, (16, 16)) for level in levels], dim=1))
-    torch.testing.assert_close(layer(Upsampled(levels, (16, 16))), expected)
 
 
 def test_matrices_that_were_first_made_for_maps_serve_training():

@@ -10,9 +10,10 @@ import pytest
 import torch
 from scipy.spatial.distance import mahalanobis
 from sklearn.covariance import LedoitWolf
+from toys import category_of
 
 from study import params, results
-from study.data.category import Category
+from study.data.category import entry
 from study.scoring import baseline
 from study.scoring.baseline import (
     Gaussian,
@@ -49,12 +50,6 @@ def test_distances_equal_brute_force(rows):
     np.testing.assert_allclose(distance_maps(queries, bank, rows), expected, rtol=1e-4)
 
 
-def test_distance_by_hand():
-    queries = torch.tensor([[[[0.0, 0.0], [3.0, 4.0]]]])
-    bank = torch.tensor([[3.0, 0.0], [0.0, -1.0]])
-    np.testing.assert_allclose(distance_maps(queries, bank), [[[1.0, 4.0]]], rtol=1e-5)
-
-
 def test_memory_bank_is_drawn_by_the_seed_without_replacement():
     known = features()
     bank = memory_bank(known, 20, seed=3)
@@ -72,19 +67,8 @@ def test_a_foreign_patch_gives_its_image_the_highest_score():
     normal = [torch.zeros(4, 2, size, size) for size in (16, 8, 4)]
     queries = [torch.zeros(3, 2, size, size) for size in (16, 8, 4)]
     queries[2][2, :, 1, 1] = 1.0
-    held_out = Category(
-        benchmark="bench",
-        category="nut",
-        images=np.zeros((3, 64, 64, 1), np.uint8),
-        masks=np.zeros((3, 64, 64), bool),
-        has_mask=np.array([True, True, False]),
-        labels=np.array([0, 0, 1], np.uint8),
-        defects=np.array(["good", "good", "bent"]),
-        names=np.array(["a", "b", "c"]),
-        splits=np.array(["test"] * 3),
-        drawn=np.zeros(3, bool),
-        notes=(),
-    )
+    image, kinds = np.zeros((64, 64, 1), np.uint8), {"a": "good", "b": "good", "c": "bent"}
+    held_out = category_of([entry(image, None, kind, name, "test") for name, kind in kinds.items()])
     shipped = params.load()
     for levels in (((3,),), ()):
         settings = replace(shipped, baseline=replace(shipped.baseline, levels=levels))
@@ -98,8 +82,7 @@ def test_a_foreign_patch_gives_its_image_the_highest_score():
         assert (rows.image_auroc == 1).all() and rows.pro.isna().all()
 
 
-def test_the_first_gaussian_is_left_for_later_stages(tmp_path, monkeypatch):
-    monkeypatch.setattr(results, "ROOT", tmp_path)
+def test_the_first_gaussian_is_left_for_later_stages(elsewhere):
     normal = [torch.randn(9, 2, size, size) for size in (8, 4, 2)]
     fitted = [Gaussian.fit(levels, normal) for levels in ((3,), (2,))]
     save(fitted, normal, "nut")
@@ -108,7 +91,7 @@ def test_the_first_gaussian_is_left_for_later_stages(tmp_path, monkeypatch):
     maps = np.load(results.gaussian("nut").with_name("maps.npy"))
     np.testing.assert_allclose(maps, left.maps(normal), rtol=1e-5)
     save([], normal, "bolt")  # no levels: an empty folder, which DVC expects
-    assert not any((tmp_path / "results/baseline/bolt").iterdir())
+    assert not any((elsewhere / "results/baseline/bolt").iterdir())
 
 
 def test_patches_join_levels_at_the_finest():

@@ -42,8 +42,7 @@ def test_real_good_validation_images_calibrate(found):
     assert not held_out.labels[found.known].any() and not held_out.drawn[found.known].any()
 
 
-def test_the_file_holds_what_conformal_says(found, tmp_path, monkeypatch):
-    monkeypatch.setattr(results, "ROOT", tmp_path)
+def test_the_file_holds_what_conformal_says(found, elsewhere):
     calibration.save(found.document(), "nut")
     left = calibration.load("nut")
     assert left["n"] == 30 == len(left["files"]) and left["alpha"] == 0.1
@@ -101,8 +100,7 @@ def test_without_calibration_images_there_is_nothing_and_a_reason():
     assert none.rates().empty and none.splits().empty and not list(none.items())
 
 
-def test_the_hash_is_of_the_weights_used(tmp_path, monkeypatch):
-    monkeypatch.setattr(results, "ROOT", tmp_path)
+def test_the_hash_is_of_the_weights_used(elsewhere):
     before = calibration.model_hash(ALPHA, "nut")
     path = results.network("student", "nut", "plain-0") / "weights.pt"
     path.parent.mkdir(parents=True)
@@ -130,9 +128,3 @@ def test_binomial_interval():
     wide = calibration.binomial_interval(0.1, 100, 99)
     assert wide[0] < low < high < wide[1]
     assert 0.94 < np.mean([wide[0] <= rate <= wide[1] for rate in rates]) < 0.985
-
-
-def test_what_is_not_calibrated_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(results, "ROOT", tmp_path)
-    with pytest.raises(FileNotFoundError, match="dvc repro calibration@nut"):
-        calibration.load("nut")

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from PIL import Image
-from toys import dataset, put
+from toys import category_of, dataset, put
 
 from study.data.category import Category, about_duplicates, entry, near_duplicates
 from study.data.mvtec import load_category
@@ -27,8 +27,7 @@ def category():
         entry(pixels[4], None, "crack", "e.png", "validation"),
         entry(pixels[5], mask, "drawn_crack", "c.png+crack", "test", drawn=True),
     ]
-    arrays = {key: np.array([row[key] for row in rows]) for key in rows[0]}
-    return Category("toys", "nut", **arrays, notes=("one", "two"))
+    return category_of(rows, notes=("one", "two"))
 
 
 def test_entries(category):

@@ -13,7 +13,6 @@ import torch
 from runs import IMAGES, SHIPPED, TEXTURES, identical, network_of, state, student_of, tiny
 
 from lib import devices, training
-from lib.fast.graph import Captured
 from lib.networks import Teacher
 from study import checkpoint, sources
 from study.checkpoint import Checkpoint, Keeper, fingerprint
@@ -31,22 +30,16 @@ class Killed(Exception):
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
-    """Where checkpoints lie; not there at first."""
+def folder(tmp_path, monkeypatch, plain_calls):
+    """Where checkpoints lie; not there at first. Each step runs the code that is counted here."""
     folder = tmp_path / "checkpoints"
     monkeypatch.setattr(checkpoint, "FOLDER", folder)
     monkeypatch.setenv("STUDY_ITEM", ITEM)
-    monkeypatch.setattr(Captured, "PLAIN", 10**9)  # each step runs the code that is counted here
     return folder
 
 
-@pytest.fixture(scope="module")
-def frozen(teacher):
-    return student_of(teacher)[0]
-
-
 @pytest.fixture
-def train(teacher, frozen, monkeypatch):
+def train(teacher, student, monkeypatch):
     """Train one phase, to the end or until killed in a step; notes the steps it took."""
     settings = {
         name: replace(tiny(STEPS, **rules), running=replace(NEVER, checkpoint_seconds=0.0))
@@ -67,7 +60,7 @@ def train(teacher, frozen, monkeypatch):
             patch.setattr(training, LOSSES[phase], counted)
             if phase == "student":
                 return student_of(teacher, **chosen)
-            return network_of(teacher, frozen, **chosen)
+            return network_of(teacher, student, **chosen)
 
     return train
 
@@ -122,13 +115,6 @@ def test_the_last_written_state_counts_and_later_steps_are_taken_again(train, mo
     assert train.steps == STEPS - 2 and same(resumed, whole)
 
 
-def test_nothing_is_written_before_it_is_due(train, folder):
-    killed(train, running=NEVER)
-    assert left(folder) == []
-    train()
-    assert train.steps == STEPS
-
-
 def test_due_after_the_given_seconds(monkeypatch):
     clock = [100.0]
     monkeypatch.setattr(checkpoint.time, "monotonic", lambda: clock[-1])
@@ -173,14 +159,10 @@ def test_one_item_of_the_study_never_continues_another(train, monkeypatch):
     assert train.steps == STEPS
 
 
-def test_one_phase_or_setting_never_continues_another(train, folder):
+def test_one_phase_never_continues_another(train, folder):
     killed(train, "student")
     killed(train, "segmentation")
-    killed(train, "student", "still")
-    killed(train, "student", optimiser=replace(SHIPPED.optimiser, momentum=0.8))
-    assert len(left(folder)) == 4
-    train("student", arithmetic=CHANGED["threads"])
-    assert train.steps == STEPS
+    assert len(left(folder)) == 2
 
 
 def test_states_that_take_long_to_write_are_written_less_often(monkeypatch, folder):
@@ -203,16 +185,12 @@ def test_states_that_take_long_to_write_are_written_less_often(monkeypatch, fold
 
 def damage(kind, path):
     content = path.read_bytes()
-    if kind == "flipped bit":
-        content = bytes([*content[:-30], content[-30] ^ 64, *content[-29:]])
-    kept = {"empty": 0, "begun": 3, "a tenth": len(content) // 10, "half": len(content) // 2}
-    kept |= {"nearly whole": len(content) - 1, "flipped bit": len(content)}
-    path.write_bytes(b"no checkpoint" if kind == "text" else content[: kept[kind]])
+    flipped = bytes([*content[:-30], content[-30] ^ 64, *content[-29:]])
+    kinds = {"empty": b"", "half": content[: len(content) // 2], "flipped bit": flipped}
+    path.write_bytes(kinds[kind])
 
 
-@pytest.mark.parametrize(
-    "kind", ["empty", "begun", "a tenth", "half", "nearly whole", "flipped bit", "text"]
-)
+@pytest.mark.parametrize("kind", ["empty", "half", "flipped bit"])
 def test_a_damaged_checkpoint_is_dropped_and_training_starts_anew(train, folder, kind, capsys):
     whole = uninterrupted(train)
     killed(train)
@@ -267,10 +245,10 @@ def test_a_state_comes_back_as_it_was(folder):
 
 
 @pytest.fixture(scope="module")
-def key(teacher, frozen):
+def key(teacher, student):
     """The name of a training, with anything about it changed."""
 
-    def key(teacher=teacher, images=IMAGES, textures=TEXTURES, student=frozen, **changed):
+    def key(teacher=teacher, images=IMAGES, textures=TEXTURES, student=student, **changed):
         rest = {"settings": SHIPPED.segmentation, "category": "nut", "seed": 0}
         rest |= {name: changed.pop(name) for name in list(changed) if name in rest}
         settings, *names = rest.values()
@@ -309,7 +287,7 @@ def test_whatever_decides_a_training_changes_its_name(key, name):
     assert key() == key() and key(**{section: CHANGED[name]}) != key()
 
 
-def test_other_weights_change_its_name(key, teacher, frozen):
+def test_other_weights_change_its_name(key, teacher):
     torch.manual_seed(1)
     assert key(teacher=Teacher("resnet10t", "random").to(devices.device())) != key()
     assert key(student=student_of(teacher, seed=1)[0]) != key()

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 import yaml
 from matplotlib import pyplot as plt
 from test_ablations import make_tables, rows
 from torch import nn
+from toys import category_of
 
 from study import trained
-from study.data.category import Category, entry
+from study.data.category import entry
 from study.files import alone, whole
 from study.params import ROOT
 from study.tables import ablations
@@ -47,19 +47,7 @@ def test_what_fails_leaves_what_was_there(tmp_path):
 
 def category():
     image = np.zeros((256, 256, 3), np.uint8)
-    rows = [entry(image, None, "good", str(index), "train") for index in range(2)]
-    arrays = {key: np.array([row[key] for row in rows]) for key in rows[0]}
-    return Category("toys", "nut", **arrays, notes=())
-
-
-def maps(path):
-    with whole(path) as partial:
-        np.savez(partial, cosine=np.zeros((9, 64, 64)), device="toy")
-
-
-def array(path):
-    with whole(path) as partial:
-        np.save(partial, np.zeros((9, 64, 64)))
+    return category_of([entry(image, None, "good", str(index), "train") for index in range(2)])
 
 
 def figure(path):
@@ -73,9 +61,7 @@ TABLES = make_tables(rows())
 WRITERS = {  # what each stage leaves, as its notebook or study/ writes it
     "train.npy": lambda path: category().save(path.parent),
     "held_out.npz": lambda path: category().save(path.parent),
-    "textures.npy": array,
     "weights.pt": lambda path: trained.save(path.parent, nn.Linear(99, 99), {}, [(1, 0.5)]),
-    "maps.npz": maps,
     "ablations.csv": lambda path: ablations.save_tables(TABLES, path.parent, 0.5),
     "nut-outcomes.png": figure,
 }
@@ -91,12 +77,6 @@ def test_a_full_disk_is_told_and_keeps_the_earlier_result(name, tmp_path):
     with pytest.raises(OSError, match=rf"no space left to write \S*{name}; free some"):
         write(path)
     assert path.read_bytes() == before and not list(tmp_path.glob(".partial*"))
-
-
-def test_weights_come_back(tmp_path):
-    network = nn.Linear(3, 2)
-    trained.save(tmp_path, network, {"in_features": 3, "out_features": 2}, [(1, 0.5)])
-    assert torch.equal(trained.load(tmp_path, nn.Linear).weight, network.weight)
 
 
 NOTEBOOK = """

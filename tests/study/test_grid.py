@@ -24,17 +24,6 @@ PARAMS = replace(
 )
 
 
-def test_a_chain_trains_what_later_members_need_first():
-    for chain in grid.chains(PARAMS):
-        for place, stage in enumerate(chain):
-            kind, _, item = stage.partition("@")
-            if kind == "segmentation":
-                assert f"student@{item}" in chain[:place]
-            if kind == "heads":
-                category, _, seed = item.split("-")
-                assert f"student@{category}-full-{seed}" in chain[:place]
-
-
 def test_the_chains_hold_every_training_once():
     found = sorted(stage for chain in grid.chains(PARAMS) for stage in chain)
     runs = [f"{c}-{s}-{n}" for c in ("bottle", "screw") for s in PARAMS.students for n in (0, 7)]

@@ -1,7 +1,5 @@
 """The calibrated model: equal to the pipeline's scores and to conformal's p-values."""
 
-from dataclasses import replace
-
 import judged
 import numpy as np
 import pytest
@@ -78,24 +76,3 @@ def test_what_the_pipeline_left_comes_back(made, elsewhere):
     images = judged.pictures(3, seed=2)
     for one, other in zip(back.judge(images), made.judge.judge(images), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
-
-
-def test_a_model_of_other_parameters_is_refused(made, elsewhere):
-    judged.leave(made, elsewhere)
-    chosen = replace(made.settings, evaluation=replace(made.settings.evaluation, top_pixels=7))
-    with pytest.raises(ValueError, match="another model or other parameters: run `dvc repro"):
-        judge.load(chosen, "monocrystalline", made.document)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"kind": "heat"}, "map 'heat': not one of cosine, segmentation, gaussian, combined"),
-        ({"seed": 0}, "seed 0: the map 'combined' needs none"),
-        ({"kind": "cosine", "seed": 9}, r"seed 9: not one of params.yaml's seeds \[0, 1\]"),
-    ],
-)
-def test_a_model_that_there_is_not(made, elsewhere, options, message):
-    judged.leave(made, elsewhere)
-    with pytest.raises(ValueError, match=message):
-        judge.load(made.settings, "monocrystalline", made.document, **options)

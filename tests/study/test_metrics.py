@@ -9,9 +9,9 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from scipy import ndimage
-from sklearn.metrics import average_precision_score, roc_auc_score
+from sklearn.metrics import roc_auc_score
 
+from bench import reference
 from study.scoring import metrics
 
 REFERENCE = Path(__file__).parents[3] / "shared" / "reference" / "metrics"
@@ -26,40 +26,6 @@ def image_scores(maps, count=100):
 def evaluate(maps, masks, **options):
     labels = np.arange(2)  # image figures are not looked at
     return metrics.evaluate(maps, masks, labels, labels, **options)
-
-
-def brute_force(maps, masks, fpr_limit=0.3, recall=0.9):
-    """The definitions word by word: a loop over thresholds, a loop over regions."""
-    regions = []
-    for number, mask in enumerate(masks):
-        labelled, count = ndimage.label(mask, structure=np.ones((3, 3)))
-        regions += [(number, labelled == k) for k in range(1, count + 1)]
-    normal, anomalous = maps[~masks], maps[masks]
-    fpr, tpr, precision, coverage = [0.0], [0.0], [1.0], [0.0]
-    for threshold in np.unique(maps)[::-1]:
-        false, true = (normal >= threshold).sum(), (anomalous >= threshold).sum()
-        fpr.append(false / normal.size)
-        tpr.append(true / anomalous.size)
-        precision.append(true / (true + false))
-        coverage.append(np.mean([(maps[n][r] >= threshold).mean() for n, r in regions]))
-    area = 0.0
-    for x0, x1, y0, y1 in zip(fpr, fpr[1:], coverage, coverage[1:], strict=False):
-        if x0 < fpr_limit and x1 > x0:
-            end = min(x1, fpr_limit)
-            area += (end - x0) * (y0 + y0 + (y1 - y0) * (end - x0) / (x1 - x0)) / 2
-    found = sorted(np.sort(maps[n][r])[::-1][int(0.5 * r.sum())] for n, r in regions)
-    best, steps = 0.0, []
-    for threshold in found:
-        best = max(best, (anomalous >= threshold).sum() / (maps >= threshold).sum())
-        share = np.mean([score >= threshold for score in found])
-        steps.append((share, best))
-    return {
-        "pixel_auroc": np.trapezoid(tpr, fpr),
-        "pixel_ap": sum((b - a) * p for a, b, p in zip(tpr, tpr[1:], precision[1:], strict=False)),
-        "pro": area / fpr_limit,
-        "iap": np.mean([p for _, p in steps]),
-        "iap90": min((s, p) for s, p in steps if s >= recall - 1e-9)[1],
-    }
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -90,10 +56,11 @@ def cases(draw):
 @settings(max_examples=150, deadline=None)
 @given(cases(), st.sampled_from((0.05, 0.3, 1.0)), st.sampled_from((0.1, 0.5, 0.9, 1.0)))
 def test_brute_force(case, limit, recall):
-    found = evaluate(*case, fpr_limit=limit, recall=recall)
-    expected = brute_force(*case, limit, recall)
-    assert {name: found[name] for name in PIXEL_NAMES} == pytest.approx(expected, abs=1e-9)
-    assert 0 <= found["pro"] <= 1
+    """Loops over thresholds and regions; scikit-learn's areas."""
+    labels = np.arange(2)
+    found = metrics.evaluate(*case, labels, labels, limit, recall)
+    expected = reference.evaluate(*case, labels, labels, limit, recall)
+    assert found == pytest.approx(expected, abs=1e-12)
 
 
 @settings(max_examples=60, deadline=None)
@@ -125,11 +92,8 @@ def test_bounds_and_the_order_of_images(case, random):
 
 @settings(max_examples=100, deadline=None)
 @given(cases())
-def test_scikit_learn_agrees_on_ties(case):
+def test_scikit_learn_agrees_on_ties_of_images(case):
     maps, masks = case
-    flat, found = (masks.ravel(), maps.ravel()), evaluate(maps, masks)
-    assert found["pixel_auroc"] == pytest.approx(roc_auc_score(*flat), abs=1e-12)
-    assert found["pixel_ap"] == pytest.approx(average_precision_score(*flat), abs=1e-12)
     scores, labels = maps[0].ravel(), masks[0].ravel()
     assume(labels.any() and not labels.all())
     found = metrics.image_auroc(scores, labels)

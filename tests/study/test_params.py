@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 import yaml
+from toys import shipped_with
 
 from study import params, schema
 from study.params import ROOT, load
@@ -27,13 +28,7 @@ def write(folder: Path, text: str) -> Path:
 
 
 def changed(folder: Path, key: str, value: str) -> Path:
-    """The shipped file with another value, as YAML text, at `key` (dots between levels)."""
-    raw = here = yaml.safe_load(TEXT)
-    *parents, last = key.split(".")
-    for parent in parents:
-        here = here[parent]
-    here[last] = "VALUE"
-    return write(folder, yaml.safe_dump(raw).replace(": VALUE", f": {value}"))
+    return write(folder, shipped_with(key, value))
 
 
 def fault(path: Path) -> str:
@@ -50,13 +45,9 @@ def test_shipped_file():
     assert loaded.study == "quick"
     assert loaded.seeds == (0, 1, 2)
     assert loaded.teacher.levels == (1, 2, 3)
-    assert (loaded.students["full"].denoising, loaded.students["full"].encoder_decoder) == (
-        True,
-        True,
-    )
-    assert (loaded.students["plain"].denoising, loaded.students["plain"].encoder_decoder) == (
-        False,
-    ) * 2
+    full, plain = loaded.students["full"], loaded.students["plain"]
+    assert full.denoising is full.encoder_decoder is True
+    assert plain.denoising is plain.encoder_decoder is False
     with pytest.raises(FrozenInstanceError):
         loaded.study = "other"
 
@@ -78,12 +69,10 @@ def put(root: Path, name: str, is_folder: bool) -> None:
         (root / name).touch()
 
 
-@pytest.mark.skipif(not PROFILES, reason="no profiles/")
 @pytest.mark.parametrize("path", PROFILES, ids=lambda path: path.stem)
 def test_profiles(path, tmp_path, monkeypatch):
     """In a folder that holds nothing but what the profile names."""
     raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    assert raw.keys() == yaml.safe_load(TEXT).keys()
     mine = write(tmp_path, yaml.safe_dump(raw))
     monkeypatch.setattr(schema, "ROOT", tmp_path)
     for name, is_folder in needed(raw).items():
@@ -118,9 +107,6 @@ def test_elpv_is_exported_before_it_is_read(tmp_path):
     """data/elpv need not exist yet; its categories must be among the exported ones."""
     both = changed(tmp_path, "categories", "[monocrystalline, polycrystalline]")
     assert "elpv.categories: add 'polycrystalline' of categories" in fault(both)
-    assert "elpv.categories.0: 'screw': Input" in fault(
-        changed(tmp_path, "elpv.categories", "[screw]")
-    )
 
 
 def test_a_home_folder_has_to_be_written_out(tmp_path):
@@ -182,9 +168,6 @@ def test_what_decides_a_training(tmp_path):
     [
         ("{a: {rate: 1}}", "mine.yaml: unknown key heads.a.rate; the files in profiles/ show"),
         ("{a: {corruption: {size: 1}}}", "mine.yaml: unknown key heads.a.corruption.size;"),
-        ("{a: {corruption: {sources: {darken: 0.5}}}}", "heads.a.corruption.sources: {'darken'"),
-        ("{a: {corruption: {sources: {snow: 1.0}}}}", "mine.yaml: heads.a.corruption.sources.snow"),
-        ("{a: {ema: 1.0}}", "mine.yaml: heads.a.ema: 1.0: Input should be less than 1"),
         ("{a: 3}", "mine.yaml: heads.a: 3: Input should be"),
     ],
 )
@@ -235,10 +218,6 @@ def test_command(tmp_path):
     assert failed.stderr.startswith("error: params.yaml: dataset.image_size: 13")
     assert "Traceback" not in failed.stderr
     assert not (tmp_path / "results" / "again.txt").exists()
-
-
-def test_root_is_the_repository():
-    assert Path(params.__file__).resolve().parents[1] == ROOT
 
 
 def test_other_images_do_not_overwrite_the_reports_that_ship():

@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
+from toys import category_of
 
-from study.data.category import Category
+from study.data.category import entry
 from study.figures import plots
 from study.scoring import metrics
 
@@ -38,24 +39,18 @@ def legend(figure: Figure) -> list[str]:
     return [text.get_text() for text in figure.legends[0].get_texts()]
 
 
-def category() -> Category:
-    defects = np.array(["good"] * 9 + ["broken_large"] * 3 + ["drawn_crack"] * 2)
-    drawn = np.char.startswith(defects, "drawn")
-    masks = np.zeros((14, 16, 16), bool)
-    masks[drawn, 4:8, 4:8] = True
-    return Category(
-        benchmark="toy",
-        category="nut",
-        images=GENERATOR.integers(0, 256, (14, 16, 16, 3), dtype=np.uint8),
-        masks=masks,
-        has_mask=drawn,
-        labels=(defects != "good").astype(np.uint8),
-        defects=defects,
-        names=np.array([f"{number}.png" for number in range(14)]),
-        splits=np.array(["train"] * 6 + ["validation", "test"] * 4),
-        drawn=drawn,
-        notes=(),
-    )
+def category():
+    images = GENERATOR.integers(0, 256, (14, 16, 16, 3), dtype=np.uint8)
+    defects = ["good"] * 9 + ["broken_large"] * 3 + ["drawn_crack"] * 2
+    splits = ["train"] * 6 + ["validation", "test"] * 4
+    mask = np.zeros((16, 16), bool)
+    mask[4:8, 4:8] = True
+    rows = []
+    for number, (defect, split) in enumerate(zip(defects, splits, strict=True)):
+        drawn = defect == "drawn_crack"
+        known = mask if drawn else None
+        rows.append(entry(images[number], known, defect, f"{number}.png", split, drawn))
+    return category_of(rows)
 
 
 def ablations(categories=("nut",)) -> pd.DataFrame:
@@ -120,7 +115,7 @@ def test_curves():
     figure = plots.curves(by_label)
     assert [len(axis.lines) for axis in figure.axes] == [2, 2, 1]
     assert legend(figure) == ["a", "b"]
-    assert "no masks" not in texts(figure)
+    assert "not measured" not in texts(figure)
 
 
 def test_score_histograms():

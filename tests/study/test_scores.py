@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import test_ablations
+from toys import category_of
 
 from study import params, results
-from study.data.category import Category
+from study.data.category import entry
 from study.scoring import metrics, scores, thresholds
 from study.scoring.scores import COLUMNS, MAPS, METRICS, subsets
 from study.tables import format
@@ -34,23 +35,15 @@ SETTINGS = replace(
 def category(real_masks=False, drawn=True, validation=True):
     """24 held-out images: good, really defective (with or without masks) and drawn ones."""
     kinds = [k for k in KINDS if (drawn or "drawn" not in k[0]) and (validation or k[1] == "test")]
-    defects, splits = map(np.array, zip(*kinds, strict=True))
-    is_drawn = defects == "drawn_crack"
-    masks = np.zeros((len(kinds), SIZE, SIZE), bool)
-    masks[is_drawn | (real_masks & (defects == "scratch")), 8:16, 8:16] = True
-    rng = np.random.default_rng(0)
-    return Category(
-        benchmark="toy",
-        category="nut",
-        images=rng.integers(0, 256, (len(kinds), SIZE, SIZE, 1), dtype=np.uint8),
-        masks=masks,
-        has_mask=is_drawn | (defects == "good") | real_masks,
-        labels=(defects != "good").astype(np.uint8),
-        defects=defects,
-        names=np.array([f"{i}.png" for i in range(len(kinds))]),
-        splits=splits,
-        drawn=is_drawn,
-        notes=(),
+    shape, mask = (len(kinds), SIZE, SIZE, 1), np.zeros((SIZE, SIZE), bool)
+    mask[8:16, 8:16] = True
+    images = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    known = {"drawn_crack": mask, "scratch": mask if real_masks else None, "good": None}
+    return category_of(
+        [
+            entry(image, known[defect], defect, f"{i}.png", split, defect == "drawn_crack")
+            for i, (image, (defect, split)) in enumerate(zip(images, kinds, strict=True))
+        ]
     )
 
 

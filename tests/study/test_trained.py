@@ -1,16 +1,11 @@
 """What is saved comes back."""
 
 import pytest
-from runs import identical, state, student_of
+from runs import identical, state
 from test_scores import SETTINGS
 
 from lib.networks import Student
 from study import trained
-
-
-@pytest.fixture(scope="module")
-def student(teacher):
-    return student_of(teacher)[0]
 
 
 def test_save_and_load(tmp_path, student):
