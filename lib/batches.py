@@ -11,7 +11,7 @@ from lib.devices import device, take, to_device
 
 
 class Stream:
-    """An endless stream: `draw` chooses the next batch, `make` computes it and may be captured."""
+    """An endless stream: `draw` chooses the next batch, `make` computes it (in a CUDA graph)."""
 
     def __iter__(self):
         return self
@@ -57,7 +57,7 @@ class Batches(Stream):
             source = self.generator
             epoch = torch.randperm(len(self.images), generator=source, device=source.device)
             self.order = torch.cat([self.order, epoch])
-        self.index.copy_(self.order[: self.batch_size])
+        self.index.copy_(self.order[: self.batch_size])  # in place: a CUDA graph reads it
         self.order = self.order[self.batch_size :]
 
     def make(self):

@@ -63,7 +63,7 @@ def perlin_noise(batch, size, generator, max_log2_frequency=5, rotation=90.0):
     angle = uniform((batch,), -math.radians(rotation), math.radians(rotation), generator)
     grid = 2**max_log2_frequency + 1
     gradient = uniform((batch, grid * grid), 0, 2 * math.pi, generator).view(batch, grid, grid)
-    down, across = math.sqrt(2) * gradient.cos(), math.sqrt(2) * gradient.sin()
+    down, across = math.sqrt(2) * gradient.cos(), math.sqrt(2) * gradient.sin()  # noise in [-1, 1]
 
     position = torch.arange(size, device=device) / size * 2**exponents  # (2, batch, size), in cells
     offset = position.unsqueeze(-1) - torch.arange(grid, device=device)  # to each line of the grid

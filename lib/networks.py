@@ -112,7 +112,7 @@ class Student(nn.Module):
         ]
         self.encoder = nn.ModuleList(stages if encoder_decoder else stages[:3])
         initialise_kaiming(self)
-        for block in self.modules():  # timm's default: each block starts as its shortcut
+        for block in self.modules():  # of the encoder, as timm: each block starts as its shortcut
             if isinstance(block, ResidualBlock):
                 nn.init.zeros_(block.norm2.weight)
         self.decoder = nn.ModuleList()
@@ -194,9 +194,9 @@ class SegmentationNetwork(nn.Module):
     """Two residual blocks and ASPP: a probability per stride-4 position (section 3.3).
 
     prior: share of anomalous pixels in the first predictions, set by the last bias (Lin et al.
-    2017, section 4.1); None: PyTorch's default, as in the official code. Narrow networks need it.
-    If they start at 1/2, the fastest way to predict few anomalous pixels is to make every last
-    weight negative. After a ReLU, the map can then never rise above the bias.
+    2017, section 4.1); None: PyTorch's default, as in the official code. Narrow networks need it:
+    from a first prediction near 1/2, training makes every weight of the last layer negative, and
+    after a ReLU the map can never rise above the bias.
     """
 
     def __init__(self, inputs, channels=256, prior=None):

@@ -19,7 +19,7 @@ from lib.networks import SegmentationNetwork, Student, input_channels, segmentat
 
 
 class Keeper:
-    """Watches a training and does nothing; the one in study/checkpoint.py resumes and saves."""
+    """Hooks of a training, which do nothing; those of study/checkpoint.py resume and save."""
 
     def begin(self, settings, parts):
         """Called before the first step; returns (number of steps done, their history).
@@ -36,7 +36,7 @@ class Keeper:
 
 
 class Method:
-    """What a variant may replace (study/variants/declared.py); here it is the paper's method."""
+    """The paper's losses, and a hook; study/variants/declared.py has those of a variant."""
 
     def begin(self, network, batches):
         """Called before a training, with a new network and its stream, to change either."""
@@ -56,7 +56,7 @@ NO_KEEPER, PAPER = Keeper(), Method()
 def optimise(step_loss, network, groups, settings, params, batches, keeper):
     """Run `settings.steps` SGD steps on `step_loss()`; returns about fifty (step, loss).
 
-    step_loss: gives the loss of the batch that `batches` has drawn; captured on a GPU. groups:
+    step_loss: gives the loss of the batch that `batches` has drawn; a CUDA graph on a GPU. groups:
     [(parameters, learning rate)]. The rate is constant or decays to 0 along half a cosine. Raises
     FloatingPointError if the loss is NaN or infinite.
     """
@@ -118,7 +118,7 @@ def train_student(
     def step_loss():
         normal, corrupted, _ = batches.make()
         with autocast(params.arithmetic.precision):
-            if not settings.denoising:  # the official batch-norm counts these too
+            if not settings.denoising:  # the official batch-norm statistics include these
                 with torch.no_grad():
                     student(teacher.normalise(corrupted))
             if known:
