@@ -40,8 +40,9 @@ def signed(value):
 
 
 def brackets(interval):
-    """`[-1.2, +0.6]` of a pair of differences."""
-    return "[{}, {}]".format(*map(signed, interval))
+    """`[-1.2, +0.6]` of a pair of differences; an end near zero shows its side: `+0.04`."""
+    ends = (signed(x) if round(x, 1) or not x else f"{x:+.1g}" for x in interval)
+    return "[{}, {}]".format(*ends)
 
 
 def level(mean, interval=None):

@@ -63,8 +63,8 @@ def one(mean=1.0, seeds=(0.5, 1.5), images=(0.2, 1.8), paper=0.9):
         ),
         (
             one(-0.04, (-0.3, 0.2), (-0.4, 0.04), None),
-            "No difference beyond 0.5 points: 0.0 points [-0.3, +0.2] over seeds, [-0.4, 0.0] over "
-            "images; both intervals lie within ±0.5; the paper has no such comparison.",
+            "No difference beyond 0.5 points: 0.0 points [-0.3, +0.2] over seeds, [-0.4, +0.04] "
+            "over images; both intervals lie within ±0.5; the paper has no such comparison.",
         ),
         (
             one(2.0, None, (1.0, 3.0), 0.3),

@@ -17,7 +17,10 @@ def test_a_rounded_zero_has_no_sign(value, text):
 def test_numbers_with_their_spread():
     assert format.plus_minus(93.14, 0.36) == "93.1 ± 0.4"
     assert format.plus_minus(93.14, np.nan) == "93.1" and format.plus_minus(np.nan, 1) is None
-    assert format.brackets((-1.24, 0.02)) == "[-1.2, 0.0]"
+    assert (
+        format.brackets((-1.24, 0.02)) == "[-1.2, +0.02]"
+        and format.brackets((0, 1)) == "[0.0, +1.0]"
+    )
     assert format.level(92.94, (89.9, 95.72)) == "92.9 [89.9, 95.7]" and format.level(90) == "90.0"
 
 
