@@ -180,6 +180,8 @@ def test_what_decides_a_training(tmp_path):
     ("heads", "line"),
     [
         ("{a: {rate: 1}}", "mine.yaml: unknown key heads.a.rate; the files in profiles/ show"),
+        ("{a: {corruption: []}}", "heads.a.corruption: []: Input should be an object"),
+        ("{a: {corruption: false}}", "heads.a.corruption: False: Input should be an object"),
         ("{a: {corruption: {size: 1}}}", "mine.yaml: unknown key heads.a.corruption.size;"),
         ("{a: {corruption: {sources: {darken: 0.5}}}}", "heads.a.corruption.sources: {'darken'"),
         ("{a: {corruption: {sources: {snow: 1.0}}}}", "mine.yaml: heads.a.corruption.sources.snow"),
