@@ -107,8 +107,9 @@ def filled(common, parent, own):
     """A section on top of its parent's, with its corruption on top of the common one."""
     whole = parent | own
     if whole.get("corruption") is not None:
-        layers = common, parent.get("corruption") or {}, own.get("corruption") or {}
-        whole["corruption"] = {k: v for layer in layers for k, v in layer.items()}
+        layers = common, parent.get("corruption"), own.get("corruption")
+        given = [layer for layer in layers if layer is not None]
+        whole["corruption"] = {k: v for layer in given for k, v in layer.items()}
     return whole
 
 

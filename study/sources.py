@@ -102,7 +102,8 @@ def used(name):
     """{path: hash} of what a notebook or one of COMMANDS runs, with the command's TEMPLATES."""
     left_out = (SILENT | UNUSED.get(name, set())) - {name}
     if name in COMMANDS:
-        read = sorted(ROOT.glob(TEMPLATES[name])) if name in TEMPLATES else ()
+        found = sorted(ROOT.glob(TEMPLATES[name])) if name in TEMPLATES else ()
+        read = [path for path in found if path.is_file()]  # JupyterLab leaves a folder there
         others = {path.relative_to(ROOT).as_posix(): short_hash(path.read_bytes()) for path in read}
         return modules(f"import {COMMANDS[name]}", name, left_out) | others
     path = ROOT / "notebooks" / f"{name}.ipynb"

@@ -47,7 +47,7 @@ TEACHERS = {  # timm's model, its weights, and noise on them in standard deviati
     "lite0_noise_1": (*LITE, 0.1),
     "lite0_noise_3": (*LITE, 0.3),
     "lite0_noise_10": (*LITE, 1.0),
-    "random": (LITE[0], "random", 0.1),
+    "random": (LITE[0], "random", 0.0),
     # timm replaced the weights of `resnet18`, so the old and the new ones are two files.
     "resnet18_tv": ("resnet18.tv_in1k", "downloads/resnet18.pth", 0.0),
     "resnet18_a1": ("resnet18.a1_in1k", "downloads/resnet18_a1.pth", 0.0),

@@ -26,12 +26,17 @@ def has(name, folder, key):
 
 
 def add(name, folder, rows):
-    """Append rows (dicts, of which COLUMNS are kept); a killed run leaves the table as it was."""
+    """Append rows (dicts, of which COLUMNS are kept) in place of earlier ones of their trainings.
+
+    A killed run leaves the table as it was.
+    """
     path, frame = folder / f"{name}.csv", pd.DataFrame(rows, columns=COLUMNS[name])
     before = path.read_text("utf-8") if path.exists() else ""
+    again = tuple(f"{','.join(map(str, key))}," for key in frame[COLUMNS[name][:4]].values)
+    kept = [line for line in before.splitlines(keepends=True) if not line.startswith(again)]
     text = frame.to_csv(index=False, header=not before, float_format="%.6g", lineterminator="\n")
     with whole(path) as partial:
-        partial.write_text(before + text, encoding="utf-8")
+        partial.write_text("".join(kept) + text, encoding="utf-8")
 
 
 def load(name, folder=FOLDER):

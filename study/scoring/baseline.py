@@ -99,8 +99,10 @@ class Gaussian(nn.Module):
 
     @classmethod
     def load(cls, path, device="cpu"):
-        """Read the file that `save` wrote."""
+        """Read the file that `save` wrote. Raises ValueError for one of earlier code."""
         with np.load(path) as file:
+            if "whitening" not in file:
+                raise ValueError(f"{path} was written by earlier code: run `dvc repro`")
             arrays = (torch.from_numpy(file[key]).to(device) for key in ("mean", "whitening"))
             return cls(file["levels"].tolist(), *arrays)
 

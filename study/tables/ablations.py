@@ -109,7 +109,7 @@ def missing(tables):
     if not len(tables.validation):
         yield "No validation columns: there is no validation split with good and defective images."
     if not len(tables.baseline):
-        yield "No baseline rows: `baseline.levels` declares none."
+        yield "No baseline rows: `baseline.levels` is empty, or no split has both kinds of images."
     for benchmark, rows in tables.test.groupby("benchmark", sort=False):
         without = rows[rows[PIXEL_METRICS].isna().all(axis=1)].category.unique()
         if len(without):

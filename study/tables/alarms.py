@@ -32,7 +32,7 @@ def sections(categories):
     """Sections of Markdown: `rates` of each calibrated category, from what the stage left."""
     found = {}
     for category in categories:
-        if results.calibration(category).exists() and (document := load(category))["maps"]:
+        if results.calibration(category).exists() and (document := load(category))["rates"]:
             table = rates(pd.DataFrame(document["rates"]))
             found[f"{category}, {document['n']} calibration images"] = table
     if not found:

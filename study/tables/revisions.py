@@ -74,8 +74,9 @@ def differing(sides):
     sides: {label: flat parameters} of two.
     """
     columns = {label: pd.Series(params).map(str) for label, params in sides.items()}
-    table = pd.concat(columns, axis="columns", sort=False)
-    return table[table.nunique(axis="columns", dropna=False) > 1]
+    one, two = sides.values()
+    equal = [key for key in one if key in two and one[key] == two[key]]  # 1 and 1.0 are
+    return pd.concat(columns, axis="columns", sort=False).drop(index=equal)
 
 
 def _stale(lock, params, tree):

@@ -726,6 +726,7 @@ WRONG = [
     ("heads", "{full: {input: product, l1_weight: 1.0}}", "'full'"),
     ("heads", "{a: {ema: 1.0}}", "1.0"),
     ("heads", "{a: {activation: relu}}", "'relu'"),
+    ("heads", "{a: {corruption: []}}", "object"),
     ("heads", "{a: {corruption: {sources: {snow: 1.0}}}}", "snow"),
     ("heads", "{a: {corruption: {sources: {scar: 0.5}}}}", "add up to 0.5 and not to 1"),
     ("students.plain.noise", "0.02", "needs a decoder"),

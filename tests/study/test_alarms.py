@@ -30,9 +30,10 @@ def test_the_page_gets_the_rates_of_what_is_calibrated(tmp_path, monkeypatch):
     monkeypatch.setattr(results, "ROOT", tmp_path)
     save(calibrated().document(), "nut")
     save(calibrated(validation=False).document(), "bolt")
-    title, about, table = alarms.sections(["nut", "bolt", "not_run"])
+    save(calibrated().document() | {"rates": []}, "disc")  # without defective test images
+    title, about, table = alarms.sections(["nut", "bolt", "disc", "not_run"])
     assert title.startswith("## Thresholds") and "Peeking" in about
-    assert "nut, 30 calibration images" in table and "bolt" not in table
+    assert "nut, 30 calibration images" in table and "bolt" not in table and "disc" not in table
     assert alarms.sections(["bolt"]) == []
 
 

@@ -160,6 +160,12 @@ def test_it_survives_saving(tmp_path):
     np.testing.assert_array_equal(again.maps(levels(2)), fitted.maps(levels(2)))
 
 
+def test_a_file_of_earlier_code_is_refused(tmp_path):
+    np.savez(tmp_path / "gaussian.npz", levels=(3,), mean=np.zeros(1), factor=np.zeros(1))
+    with pytest.raises(ValueError, match=r"gaussian\.npz was written by earlier code: run `dvc "):
+        Gaussian.load(tmp_path / "gaussian.npz")
+
+
 def test_what_does_not_fit_is_refused_before_it_is_made(monkeypatch):
     monkeypatch.setattr("study.limits.free", lambda: 100)
     with pytest.raises(MemoryError, match="a Gaussian of 5 features at 4 positions: needs"):

@@ -37,6 +37,11 @@ def test_damage_is_relative_and_repeats():
     assert torch.equal(one.features.bias, plain.features.bias)
 
 
+def test_only_teachers_called_so_have_noise():
+    noisy = {name for name, (*_, noise) in cells.TEACHERS.items() if noise}
+    assert noisy == {name for name in cells.TEACHERS if "noise" in name}
+
+
 def test_what_is_declared():
     found = [*cells.wanted()]
     law, ladder = found[: 28 * 3], found[28 * 3 :]

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from study import params
 from study.beyond import comparisons, ledger
 from study.beyond.comparisons import Comparison
 
@@ -116,3 +117,13 @@ def test_averaged_maps(tmp_path):
 def test_both_parts_of_the_student():
     text = comparisons.denoising_and_decoder()
     assert "over 3 seeds" in text and "points [" in text
+
+
+def test_both_parts_of_the_student_that_the_study_lacks(tmp_path, monkeypatch):
+    frame = pd.read_csv(params.ROOT / "reports/quick/ablations.csv").query("student == 'full'")
+    monkeypatch.setattr(params, "ROOT", tmp_path)
+    absent = "Not measured: denoising and decoder, by the study `quick`."
+    assert comparisons.denoising_and_decoder() == absent
+    (tmp_path / "reports/quick").mkdir(parents=True)
+    frame.to_csv(tmp_path / "reports/quick/ablations.csv", index=False)
+    assert comparisons.denoising_and_decoder() == absent

@@ -20,6 +20,15 @@ def test_rows_are_kept(tmp_path):
     assert (folder / "tops.csv").read_text("utf-8") == TEXT
 
 
+def test_a_training_that_runs_again_replaces_its_rows(tmp_path):
+    """A run killed between its tables leaves some of a training, which then runs again."""
+    row = dict(zip(ledger.TRAINING, ("nut", "full", "method", 1), strict=True))
+    for seed, top in ((1, 10), (11, 10), (1, 30)):
+        ledger.add("tops", tmp_path, [row | {"seed": seed, "top_pixels": top}])
+    found = ledger.load("tops", tmp_path)
+    assert list(zip(found.seed, found.top_pixels, strict=True)) == [("11", 10), ("1", 30)]
+
+
 def test_the_tables_of_the_study_have_these_columns():
     for name, columns in ledger.COLUMNS.items():
         assert list(ledger.load(name)) == columns

@@ -92,7 +92,9 @@ def test_what_is_missing_is_said_and_stops_nothing(tables):
     full = tables.test.student == "full"
     cases = {
         "No validation columns": tables._replace(validation=tables.validation[:0]),
-        "No baseline rows": tables._replace(baseline=tables.baseline[:0]),
+        "No baseline rows: `baseline.levels` is empty, or no split has both": tables._replace(
+            baseline=tables.baseline[:0]
+        ),
         "No pixel metrics on elpv_drawn: ": tables._replace(
             test=tables.test.assign(**dict.fromkeys(METRICS[1:], np.nan))
         ),

@@ -167,6 +167,8 @@ def test_what_decides_a_training(tmp_path):
     ("heads", "line"),
     [
         ("{a: {rate: 1}}", "mine.yaml: unknown key heads.a.rate; the files in profiles/ show"),
+        ("{a: {corruption: []}}", "heads.a.corruption: []: Input should be an object"),
+        ("{a: {corruption: false}}", "heads.a.corruption: False: Input should be an object"),
         ("{a: {corruption: {size: 1}}}", "mine.yaml: unknown key heads.a.corruption.size;"),
         ("{a: 3}", "mine.yaml: heads.a: 3: Input should be"),
     ],

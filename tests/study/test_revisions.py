@@ -112,3 +112,14 @@ def test_a_revision_without_results_says_so(repository):
     (repository / "params.yaml").unlink()
     with pytest.raises(ValueError, match=r"there is no params\.yaml"):
         revisions.load("", repository)
+
+
+def test_equal_numbers_do_not_differ():
+    one = {"rate": 1, "levels": [1], "width": 8, "gone": None}
+    two = {"rate": 1.0, "levels": [1, 2], "width": None}
+    table = revisions.differing({"A": one, "B": two})
+    assert table.fillna("–").to_dict("index") == {
+        "levels": {"A": "[1]", "B": "[1, 2]"},
+        "width": {"A": "8", "B": "None"},
+        "gone": {"A": "None", "B": "–"},
+    }

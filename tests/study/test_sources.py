@@ -103,6 +103,14 @@ def test_imports_are_found_at_any_depth(root):
     assert modules("import numpy\nlib = 1", "here") == {}
 
 
+def test_a_folder_among_the_templates_is_no_template(root):
+    for name in ("study/site/build.py", "study/site/templates/site.css"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text("")
+    (root / "study/site/templates/.ipynb_checkpoints").mkdir()
+    assert set(used("site")) == {"study/site/build.py", "study/site/templates/site.css"}
+
+
 def test_what_is_left_out_takes_its_own_imports_along(root):
     found = set(modules("from study import limits", "here", {"plots"}))
     assert found == {
