@@ -115,7 +115,7 @@ def execute(notebook, output, parameters, root, progress):
 
 
 def _cause(pattern, said):
-    """The last line of the kernel's output that matches the pattern, or `otherwise`."""
+    """The last line of the kernel's output that matches the pattern, or a likely cause."""
     text = said.read_text("utf-8", "replace") if said.exists() else ""
     return (re.findall(pattern, text, re.MULTILINE) or ["killed, or out of memory"])[-1].strip()
 

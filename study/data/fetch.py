@@ -83,6 +83,8 @@ def download(addresses: tuple[str, ...], path: Path, size: int, sha256: str) -> 
             raise ValueError(f"{error}; move it away and run `make mvtec` again") from None
         return
     part, faults = path.with_name(f"{path.name}.part"), []
+    if _size(part) > size:  # of another file
+        part.unlink()
     make_room(path, size - _size(part))
     for address in addresses:
         try:

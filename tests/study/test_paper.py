@@ -214,3 +214,8 @@ def test_sections():
     unmasked = rows().assign(**dict.fromkeys(METRICS[1:]))
     plain = sections(unmasked[unmasked.student == "plain"])  # one student, and not the full one
     assert "not measured" in "\n\n".join(plain)
+
+
+def test_the_paper_is_shown_beside_public_benchmarks_only():
+    assert paper.quotes(["mvtec", "elpv_drawn"])
+    assert not paper.quotes(["elpv", "parts"]) and not paper.quotes([])
