@@ -41,7 +41,7 @@ def signed(value):
 
 def brackets(interval):
     """`[-1.2, +0.6]` of a pair of differences; an end near zero shows its side: `+0.04`."""
-    ends = (signed(x) if round(x, 1) or not x else f"{x:+.1g}" for x in interval)
+    ends = (f"{x:+.1g}" if 0.0005 <= abs(x) < 0.05 else signed(x) for x in interval)
     return "[{}, {}]".format(*ends)
 
 
