@@ -86,3 +86,11 @@ def test_no_machine_paths_in_the_repository():
 def test_the_shipped_params_are_the_quick_profile():
     shipped = (ROOT / "params.yaml").read_text("utf-8")
     assert shipped == (ROOT / "profiles/quick.yaml").read_text("utf-8")
+
+
+def test_the_lock_names_only_stages_that_are_declared():
+    declared, locked = (
+        yaml.safe_load((ROOT / name).read_text("utf-8"))["stages"]
+        for name in ("dvc.yaml", "dvc.lock")
+    )
+    assert {stage.partition("@")[0] for stage in locked} <= {*declared}
