@@ -14,10 +14,10 @@ import os
 import shutil
 import socket
 import sys
-import tarfile
 from pathlib import Path
 
 import requests
+from backports import tarfile
 from tqdm import tqdm
 from tqdm.utils import CallbackIOWrapper
 

@@ -137,6 +137,8 @@ def table4(tables):
     order = list(dict.fromkeys(key for column in columns.values() for key in column.index))
     if quotes(tables.test.benchmark):
         columns["paper (MVTec AD, quoted)"] = paper_table4()["image_auroc"]
+    if not order:
+        return pd.DataFrame()
     table = pd.DataFrame(columns).reindex(order).rename_axis(["student", "map"])
     return table.astype(object).fillna("")
 

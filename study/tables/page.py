@@ -132,7 +132,7 @@ def text(params, tables, notebooks, details=()):
         answer(tables, found),
         "`run.md` gives the commit, parameters and wall time, once `make record` has written it.",
         "## Image AUROC on real defects (percent, mean ± standard deviation over seeds)",
-        markdown(table4(tables)),
+        *([markdown(table)] if len(table := table4(tables)) else []),
         *missing(tables),
         *details,
         *([f"## Pixel metrics (percent{note})", markdown(pixels)] if len(pixels) else []),

@@ -4,7 +4,6 @@ import hashlib
 import os
 import re
 import shutil
-import tarfile
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from backports import tarfile
 
 from lib.backbones import import_torchvision
 from study.data import fetch
