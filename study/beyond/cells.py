@@ -86,16 +86,16 @@ class Cells:
         self.teacher = make_teacher(replace(self.settings, teacher=chosen))
         damage(self.teacher, noise)
         known = teacher_levels(self.teacher, self.train)
-        self.asked = teacher_levels(self.teacher, self.held.images)
+        self.queries = teacher_levels(self.teacher, self.held.images)
         self.constant = self.loss(best_constant(known))
         bank = baseline.memory_bank(baseline.patches(known, (2, 3)), 4000, 0)
-        maps = baseline.distance_maps(baseline.patches(self.asked, (2, 3)), bank)
+        maps = baseline.distance_maps(baseline.patches(self.queries, (2, 3)), bank)
         self.strength = self.aurocs(maps)["validation"]
 
     def loss(self, answer):
         """Mean cosine distance of levels from the teacher's on the held-out clean images."""
         good = torch.from_numpy(self.held.labels == 0)
-        pairs = [(t[good], s.expand_as(t)[good]) for t, s in zip(self.asked, answer, strict=True)]
+        pairs = [(t[good], s.expand_as(t)[good]) for t, s in zip(self.queries, answer, strict=True)]
         return float(cosine_distance_loss(*zip(*pairs, strict=True))) / int(good.sum())
 
     def aurocs(self, maps):
@@ -113,7 +113,7 @@ class Cells:
         network, _ = training.train_student(*data, "full", seed)
         batches = (seen for _, seen in levels(self.teacher, network, self.held.images))
         answer = [torch.cat(level) for level in zip(*batches, strict=True)]
-        loss, maps = self.loss(answer), cosine_map(self.asked, answer)[:, 0].cpu().numpy()
+        loss, maps = self.loss(answer), cosine_map(self.queries, answer)[:, 0].cpu().numpy()
         row = dict(zip(CELL, (teacher, width, images, seed), strict=True))
         row["parameters"] = sum(p.numel() for p in network.parameters())
         row |= {"loss": loss, "constant": self.constant, "R": loss / self.constant}

@@ -4,8 +4,8 @@
 
 exported/<category>.onnx takes raw images, uint8 (N, H, W, C), any N, H and W; C is
 `dataset.channels`. It resizes them as training did, and gives `map` (N, S, S) in units of the pixel
-threshold, `score` (N,) and `p_value` (N,). An image alarms where its score is above the threshold
-that the metadata hold. The metadata also hold alpha, the hash of the model and the versions.
+threshold, `score` (N,) and `p_value` (N,). An image raises an alarm if its score is above the
+threshold in the metadata, which also hold alpha, the hash of the model and the versions.
 """
 
 import json

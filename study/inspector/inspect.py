@@ -161,9 +161,9 @@ class Inspection:
         more = f" {unreadable} files could not be read." if unreadable else ""
         return (
             f"{alarms} of {len(self.scores)} images raise an alarm.{more} A good image that is "
-            f"like the calibration images raises one with a probability of at most "
-            f"{self.alpha:.1%}. "
-            f"The calibration used {self.calibration['n']} good images of {self.category}."
+            "like the calibration images raises one with a probability of at most "
+            f"{self.alpha:.1%}. The calibration used {self.calibration['n']} good images of "
+            f"{self.category}."
         )
 
     def page(self):

@@ -5,7 +5,7 @@
 Numbers come from the tables in reports/<study>/ and from the maps in results/, through the same
 functions as the notebooks; study/site/templates/ holds the pages' words and looks. The commit of
 the run comes from run.md. Beside it stands the last commit of the code that built the site; git
-is asked only where there is a run.md, so the bytes of an unrecorded run depend on its results only.
+is called only if there is a run.md, so the bytes of an unrecorded run depend on its results only.
 """
 
 import re
